@@ -1,0 +1,245 @@
+"""The evidence: the machine record of an audit, of which every certificate is only a rendering.
+
+`body` holds what was examined, under which rules, and what came out: no clock, no host, so that its digest,
+the certificate id, is the same wherever and whenever the same audit is run. `run` holds the circumstances.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audit import digest
+from audit.errors import AuditError
+
+SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+VerdictName = Literal["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
+RoleName = Literal["reference", "candidate"]
+
+
+class Record(BaseModel):
+    """Base of every part: frozen, no unknown key, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tool(Record):
+    """The program that made the audit."""
+
+    name: str
+    version: str
+    method_set: str = Field(description="version of the statistical methods and of the item order")
+    sources_sha256: Sha256 = Field(description="digest over the installed sources of the program")
+
+
+class Adapter(Record):
+    """How a model is fed and read, as declared in the audit file."""
+
+    layout: Literal["NCHW", "NHWC"]
+    range: tuple[float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    outputs: Literal["auto", "logits", "probabilities", "log-probabilities"] = Field(
+        description="declared, or settled from the observed outputs; auto where nothing could be settled"
+    )
+
+
+class ModelRecord(Record):
+    """A model that took part: named for people, identified by its digest."""
+
+    role: RoleName
+    name: str
+    format: str
+    sha256: Sha256
+    bytes: int
+    parameters: int = Field(description="weights as stored in the file")
+    nonzero: int = Field(description="weights stored in the file that are not zero")
+    adapter: Adapter
+    runtime: dict[str, str | int] = Field(description="engine, version, provider, threads, optimisation")
+
+
+class DataRecord(Record):
+    """A data set that was used: identified by the digest over its item ids and labels in stored order."""
+
+    role: Literal["test"]
+    name: str
+    sha256: Sha256
+    items: int = Field(description="distinct items that count")
+    duplicates: int = Field(description="further copies of an item, which do not count")
+    shape: tuple[int, int, int] = Field(description="channels, height, width")
+    stored: str = Field(description="element type in the file")
+    classes: tuple[str, ...]
+    per_class: tuple[int, ...]
+
+
+class ProbeRecord(Record):
+    """Inputs that the models saw."""
+
+    name: str
+    sha256: Sha256
+    description: str
+
+
+class PlanRecord(Record):
+    """What was fixed before the first forward pass."""
+
+    sha256: Sha256
+    chunk: int
+    batch: int
+    probes: tuple[ProbeRecord, ...]
+    checks: tuple[str, ...]
+    claims: int = Field(description="claims promised")
+
+
+class CriterionRecord(Record):
+    """A limit, in the unit that people read."""
+
+    claim: str
+    sense: Literal["at_most", "at_least"]
+    limit: float
+    unit: str
+    required: bool
+    why: str
+    standing: bool = Field(False, description="part of every policy; says nothing about the pair of models")
+
+
+class PolicyRecord(Record):
+    """The rules, with every limit in force."""
+
+    id: str
+    title: str
+    source: str = Field(description="'built-in' or the name of the policy file")
+    sha256: Sha256 = Field(description="digest of the meaning: comments and layout of the file do not count")
+    alpha: float
+    accept: tuple[VerdictName, ...]
+    reference_floor: float
+    criteria: tuple[CriterionRecord, ...]
+
+
+class FindingRecord(Record):
+    """A claim with its measured value; estimate and bounds are in `unit`."""
+
+    claim: str
+    title: str
+    unit: str
+    better: Literal["at_most", "at_least"]
+    method: str
+    meaning: str = Field("", description="definition of the metric")
+    n: int = Field(0, description="items; 0 where nothing was measured")
+    estimate: float | None = None
+    lower: float | None = Field(None, description="one-sided bound at the policy's alpha")
+    upper: float | None = Field(None, description="one-sided bound at the policy's alpha")
+    statistic: dict[str, int | float | str] = Field({}, description="sufficient statistic, by kind")
+    missing: str | None = Field(None, description="reason code where nothing was measured")
+    detail: str = ""
+
+
+class DecisionRecord(Record):
+    """A criterion with its verdict; limit, estimate, bounds and margin are in `unit`."""
+
+    claim: str
+    title: str
+    unit: str
+    sense: Literal["at_most", "at_least"]
+    limit: float
+    required: bool
+    why: str
+    n: int
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    margin: float | None = Field(description="distance of the estimate from the limit; negative is beyond it")
+    method: str
+    p_pass: float | None
+    p_fail: float | None
+    p_fail_holm: float | None
+    verdict: VerdictName
+    reason: str
+    detail: str
+
+
+class VerdictRecord(Record):
+    """The answer."""
+
+    overall: VerdictName
+    reason: str
+    accepted: bool = Field(description="the policy accepts this verdict, and nothing below forbids it")
+    exploratory: bool = Field(description="judged by a policy other than the one fixed before the run")
+    exit_code: int
+    counts: dict[VerdictName, int] = Field(description="required criteria by verdict")
+
+
+class Body(Record):
+    """What is certified; its digest is the certificate id."""
+
+    tool: Tool
+    models: tuple[ModelRecord, ...]
+    data: tuple[DataRecord, ...]
+    plan: PlanRecord
+    policy: PolicyRecord
+    findings: tuple[FindingRecord, ...]
+    decisions: tuple[DecisionRecord, ...]
+    verdict: VerdictRecord
+    deviations: tuple[str, ...] = Field(description="what departs from a plain run, one sentence each")
+    not_covered: tuple[str, ...] = Field(description="what this audit says nothing about")
+
+
+class Parties(Record):
+    """Who is involved, from the audit file; an empty entry prints as 'not stated'."""
+
+    organisation: str = ""
+    requester: str = ""
+    prepared_by: str = ""
+    authorised_by: str = ""
+
+
+class Run(Record):
+    """The circumstances: true, but no part of what is certified."""
+
+    started: str = Field(description="UTC, ISO 8601")
+    finished: str
+    seconds: dict[str, float] = Field(description="wall time per stage")
+    passes: dict[RoleName, int] = Field(description="items that went through each model in this run")
+    reused: tuple[str, ...] = Field(description="observation files taken from earlier audits, by key")
+    host: dict[str, str | int]
+    packages: dict[str, str]
+    command: tuple[str, ...]
+    parties: Parties
+
+
+class Evidence(Record):
+    """`evidence.json`."""
+
+    format: Literal["prune-audit/evidence/1"] = SCHEMA
+    id: Sha256 = Field(description="SHA-256 over the canonical form (RFC 8785) of body")
+    body: Body
+    run: Run
+
+    def to_bytes(self) -> bytes:
+        """The canonical file content."""
+        return digest.canonical(self.model_dump(mode="json"))
+
+
+def seal(body: Body, run: Run) -> Evidence:
+    """Name the body by its digest."""
+    return Evidence(id=digest.of_json(body.model_dump(mode="json")), body=body, run=run)
+
+
+def load(path: Path) -> Evidence:
+    """Read an evidence file; raises AuditError when it is unreadable, malformed or not what its id says."""
+    try:
+        evidence = Evidence.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", "Name an evidence.json.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise AuditError(
+            f"{path}: not an evidence file ({where}: {first['msg']})",
+            "Name the evidence.json that `prune-audit run` wrote.",
+        ) from error
+    if seal(evidence.body, evidence.run).id != evidence.id:
+        raise AuditError(f"{path}: its content does not match its id", "The file was altered; run the audit again.")
+    return evidence
