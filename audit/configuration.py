@@ -1,0 +1,89 @@
+"""Reading TOML files into models, with errors that name the file, the key and its line."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from audit.errors import AuditError
+
+_Settings = TypeVar("_Settings", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of everything a person writes: frozen, unknown keys are errors, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def load(path: Path, model: type[_Settings]) -> _Settings:
+    """Parse and validate one file; raises AuditError on anything that is not understood."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuditError(f"{path}: cannot be read ({error})", "Name an existing TOML file.") from error
+    return parse(text, str(path), model)
+
+
+def parse(text: str, name: str, model: type[_Settings]) -> _Settings:
+    """Validate TOML text that came from `name`."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise AuditError(f"{name}: not valid TOML ({error})", "Correct the line that is named.") from error
+    return validate(content, name, model, text)
+
+
+def validate(content: Mapping[str, object], name: str, model: type[_Settings], text: str = "") -> _Settings:
+    """Validate values that came from `name`; `text` is what they were written in, for line numbers."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise AuditError(*_explain(error, text, name, model)) from error
+
+
+def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> tuple[str, str]:
+    """The first problem of a validation error, as (what, hint)."""
+    first = error.errors()[0]
+    path = [part for part in first["loc"] if isinstance(part, str)]
+    key = ".".join(map(str, first["loc"]))
+    where = f"{name}{line_of(text, path[-1]) if path else ''}"
+    if first["type"] == "extra_forbidden":
+        known = _keys(model)
+        return f"{where}: unknown key {key!r}", did_you_mean(path[-1], known)
+    if first["type"] == "missing":
+        return f"{where}: {key!r} is missing", f"Add {path[-1]!r} to {name}."
+    return (
+        f"{where}: {key or 'the file'}: {first['msg']}",
+        f"Correct {key!r}." if key else "Correct the file.",
+    )
+
+
+def line_of(text: str, key: str) -> str:
+    """`:LINE` of the only line that sets or mentions the key as a whole word, else ''."""
+    pattern = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
+    lines = [
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line) and not line.lstrip().startswith("#")
+    ]
+    return f":{lines[0]}" if len(lines) == 1 else ""
+
+
+def did_you_mean(word: str, known: set[str]) -> str:
+    """A suggestion, or the list of what is known."""
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(sorted(known))}."
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    """Every key that may be written anywhere below a model."""
+    found: set[str] = set()
+    schema: dict[str, Any] = model.model_json_schema()
+    for part in [schema, *schema.get("$defs", {}).values()]:
+        found.update(part.get("properties", {}))
+    return found

@@ -1,0 +1,159 @@
+"""`audit.toml`: which models, which data, which policy; paths are relative to the file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from audit import configuration
+from audit.configuration import Settings
+from audit.errors import AuditError
+from audit.evidence import Parties
+from audit.models.adapter import Preprocessing
+from audit.types import OutputKind
+
+Numbers = tuple[float, ...]
+
+
+class PreprocessingEntry(Settings):
+    """What the networks were trained on; the program hands them pixels in [0, 1] and applies this inside."""
+
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    range: tuple[float, float] = (0.0, 1.0)
+    mean: Numbers = ()
+    std: Numbers = ()
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "PreprocessingEntry":
+        if self.range[0] >= self.range[1]:
+            raise ValueError("range must be [low, high] with low < high")
+        if any(value <= 0 for value in self.std):
+            raise ValueError("std must be positive")
+        return self
+
+    def resolve(self, channels: int) -> Preprocessing:
+        """The adapter for data with this many channels; raises ValueError where mean or std do not fit them."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and len(values) != channels:
+                raise ValueError(f"{name} has {len(values)} values, but the data have {channels} channels")
+        return Preprocessing(self.layout, self.range, self.mean, self.std)
+
+
+class ModelEntry(Settings):
+    """One model."""
+
+    model: Path
+    outputs: OutputKind = OutputKind.AUTO
+    preprocessing: PreprocessingEntry | None = Field(None, description="where it differs from [preprocessing]")
+
+
+class ReferenceEntry(ModelEntry):
+    """The trusted parent."""
+
+    declared_accuracy: Annotated[float, Field(gt=1, le=100)] | None = Field(
+        None,
+        description="in percent; the audit then also proves that the reference is the one it is said to be",
+    )
+
+
+class DataEntry(Settings):
+    """One data set."""
+
+    path: Path
+    layout: Literal["auto", "NHWC", "NCHW"] = "auto"
+
+
+class Data(Settings):
+    """Data sets by role."""
+
+    test: DataEntry
+
+
+class AuditFile(Settings):
+    """The subjects of an audit."""
+
+    format: Literal["prune-audit/audit/1"] = "prune-audit/audit/1"
+    policy: str = Field("standard", description="a built-in policy, or a file")
+    out: Path | None = None
+    reference: ReferenceEntry
+    candidate: ModelEntry
+    preprocessing: PreprocessingEntry = PreprocessingEntry()
+    data: Data
+    certificate: Parties = Parties()
+
+    def preprocessing_of(self, entry: ModelEntry) -> PreprocessingEntry:
+        """A model's own preprocessing, or the common one."""
+        return entry.preprocessing or self.preprocessing
+
+
+def load(path: Path) -> AuditFile:
+    """Read an audit file; raises AuditError on anything that is not understood."""
+    return configuration.load(path, AuditFile)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the command line says; None where it says nothing."""
+
+    reference: Path | None = None
+    candidate: Path | None = None
+    data: Path | None = None
+    policy: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    layout: str | None = None
+    data_layout: str | None = None
+
+
+_ONLY_WITHOUT_FILE = ("reference", "candidate", "data", "mean", "std", "layout", "data_layout")
+
+
+def combine(file: Path | None, flags: Flags) -> tuple[AuditFile, Path]:
+    """An audit file, or its flags, and the folder that its paths are relative to.
+
+    A policy flag wins over the file's; naming the subjects twice is refused.
+    """
+    given = [name for name in _ONLY_WITHOUT_FILE if getattr(flags, name) is not None]
+    if file is not None:
+        if given:
+            raise AuditError(
+                f"both an audit file and --{given[0].replace('_', '-')}", "Name the subjects in one place."
+            )
+        found = load(file)
+        return (found.model_copy(update={"policy": _from_here(flags.policy)}) if flags.policy else found), file.parent
+    absent = [name for name in ("reference", "candidate", "data") if getattr(flags, name) is None]
+    if absent:
+        raise AuditError(
+            f"no audit file, and no --{absent[0]}",
+            "Write `prune-audit run audit.toml`, or give --reference, --candidate and --data.",
+        )
+    return _from_flags(flags), Path()
+
+
+def _from_here(policy: str) -> str:
+    """A policy named on the command line: a file there is relative to the working directory."""
+    return str(Path(policy).absolute()) if Path(policy).is_file() else policy
+
+
+def _from_flags(flags: Flags) -> AuditFile:
+    preprocessing = {
+        "mean": _numbers("mean", flags.mean),
+        "std": _numbers("std", flags.std),
+        "layout": flags.layout or "NCHW",
+    }
+    content = {
+        "policy": flags.policy or "standard",
+        "reference": {"model": flags.reference},
+        "candidate": {"model": flags.candidate},
+        "preprocessing": preprocessing,
+        "data": {"test": {"path": flags.data, "layout": flags.data_layout or "auto"}},
+    }
+    return configuration.validate(content, "the command line", AuditFile)
+
+
+def _numbers(name: str, text: str | None) -> Numbers:
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError as error:
+        raise AuditError(f"--{name} {text!r} is not a list of numbers", f"Write --{name} 0.49,0.48,0.45.") from error
