@@ -1,0 +1,116 @@
+"""The ledger: what every model left on every chunk of every probe, on disk, sealed and shareable.
+
+`observations/<key>.parquet` holds one model's observation of one chunk; `manifest.jsonl` gains one line per
+observation *after* its file is in place, with the digest that seals it. A file without a line, or a line that
+does not match its file, is no observation.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from audit import digest
+from audit.contracts import Columns
+from audit.errors import AuditError
+from audit.storage import append_line, write_atomic
+
+
+@dataclass
+class Ledger:
+    """Observations in `folder`, and read-only those of `lenders`, earlier ledgers whose results may be reused."""
+
+    folder: Path
+    lenders: Sequence[Path] = ()
+    borrowed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._seals = _seals(self.folder)
+        self._lent = [(folder, _seals(folder)) for folder in self.lenders]
+
+    def has(self, key: str) -> bool:
+        """Whether the observation is here; takes it over from a lender that has it, whole and sealed."""
+        if key not in self._seals:
+            for folder, seals in self._lent:
+                if key in seals:
+                    self._store(key, _sealed_bytes(folder, key, seals[key]))
+                    self.borrowed.append(key)
+                    break
+        return key in self._seals
+
+    def put(self, key: str, columns: Columns) -> None:
+        """Store an observation: temporary file, sync, rename, then its seal."""
+        buffer = io.BytesIO()
+        table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
+        pq.write_table(table.replace_schema_metadata({"key": key}), buffer, compression="none")
+        self._store(key, buffer.getvalue())
+
+    def _store(self, key: str, content: bytes) -> None:
+        write_atomic(_path(self.folder, key), content)
+        seal = digest.of_bytes(content)
+        append_line(self.folder / "manifest.jsonl", json.dumps({"key": key, "sha256": seal}))
+        self._seals[key] = seal
+
+    def get(self, key: str) -> Columns:
+        """An observation's columns; raises AuditError when it is missing, foreign or damaged."""
+        if key not in self._seals:
+            raise AuditError(f"{_path(self.folder, key)}: not in the ledger", "Run the audit again to measure it.")
+        table = pq.read_table(io.BytesIO(_sealed_bytes(self.folder, key, self._seals[key])))
+        if (table.schema.metadata or {}).get(b"key") != key.encode():
+            raise AuditError(f"{_path(self.folder, key)}: is another observation", "Delete it and run the audit again.")
+        return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
+
+    def gather(self, keys: Iterable[str]) -> Columns:
+        """Several chunks, joined in the given order."""
+        parts = [self.get(key) for key in keys]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / "observations" / f"{key}.parquet"
+
+
+def _seals(folder: Path) -> dict[str, str]:
+    """The manifest: key → digest. A torn last line, left by an interruption, is no entry."""
+    path = folder / "manifest.jsonl"
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        entries = [json.loads(line) for line in lines[:-1]]
+        return {entry["key"]: entry["sha256"] for entry in entries}
+    except (ValueError, KeyError, TypeError) as error:
+        raise AuditError(f"{path}: is damaged ({error})", "Delete the ledger and run the audit again.") from error
+
+
+def _sealed_bytes(folder: Path, key: str, seal: str) -> bytes:
+    path = _path(folder, key)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", "Delete the ledger and run again.") from error
+    if digest.of_bytes(content) != seal:
+        raise AuditError(f"{path}: does not match its seal", "It was altered or damaged; delete the ledger, run again.")
+    return content
+
+
+def _to_arrow(values: NDArray[Any]) -> pa.Array:
+    """One-dimensional arrays as they are, matrices as fixed-size lists."""
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
+
+
+def _to_numpy(column: pa.Array) -> NDArray[Any]:
+    if pa.types.is_fixed_size_list(column.type):
+        flat: NDArray[Any] = column.flatten().to_numpy()
+        return flat.reshape(-1, column.type.list_size)
+    values: NDArray[Any] = column.to_numpy()
+    return values

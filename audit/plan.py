@@ -1,0 +1,142 @@
+"""The plan: everything that is fixed, and written down, before the first forward pass."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from audit import digest
+from audit.contracts import Ask, Check, Context, Probe
+from audit.digest import Json
+from audit.errors import AuditError
+from audit.evidence import (
+    DataRecord,
+    ModelRecord,
+    Parties,
+    PlanRecord,
+    PolicyRecord,
+    ProbeRecord,
+    Record,
+    Tool,
+)
+from audit.storage import write_atomic
+from audit.types import Claim, Metric, Role
+
+CHUNK = 4096
+BATCH = 256
+FILE = "plan.json"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The union of what the checks ask for: probes once each, claims with the check that promised them."""
+
+    checks: tuple[Check, ...]
+    context: Context
+    probes: tuple[Probe, ...]
+    claims: Mapping[Claim, Check]
+    metrics: Mapping[str, Metric]
+
+
+def ask(checks: Sequence[Check], context: Context) -> Asked:
+    """Collect probes and claims; a claim outside its check's catalogue, or promised twice, is a bug."""
+    probes: dict[str, Probe] = {}
+    claims: dict[Claim, Check] = {}
+    metrics: dict[str, Metric] = {}
+    for check in checks:
+        wanted: Ask = check.ask(context)
+        own = {metric.name: metric for metric in check.metrics}
+        probes.update((digest.of_json(probe.canonical()), probe) for probe in wanted.probes)
+        for claim in wanted.claims:
+            if claim.metric not in own or claim in claims:
+                raise RuntimeError(f"check {check.name!r} may not promise {claim.id!r}")
+            claims[claim] = check
+        metrics.update(own)
+    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics)
+
+
+class PlanFile(Record):
+    """`plan.json`: who is examined, on what, by which rules; its digest names the audit."""
+
+    format: Literal["prune-audit/plan/1"] = "prune-audit/plan/1"
+    tool: Tool
+    models: tuple[ModelRecord, ...]
+    data: tuple[DataRecord, ...]
+    plan: PlanRecord
+    policy: PolicyRecord
+    declared_accuracy: float | None
+    packages: dict[str, str]
+    deviations: tuple[str, ...]
+    parties: Parties
+
+    @property
+    def digest(self) -> str:
+        """Over everything but the names of people, which change no result."""
+        return digest.of_json(self.model_dump(mode="json", exclude={"parties"}))
+
+    def model(self, role: Role) -> ModelRecord:
+        return next(model for model in self.models if model.role == role)
+
+    def keys(self, role: Role, probe: str) -> Iterator[str]:
+        """Observation keys of one model under one probe (by digest), chunk by chunk.
+
+        A key covers whatever can change an output: model, adapter, runtime, libraries, data, probe, sources.
+        """
+        model = self.model(role)
+        data = self.data[0]
+        base: dict[str, Json] = {
+            "model": model.sha256,
+            "adapter": model.adapter.model_dump(mode="json", exclude={"outputs"}),
+            "runtime": model.runtime,
+            "packages": self.packages,
+            "data": data.sha256,
+            "probe": probe,
+            "chunk": self.plan.chunk,
+            "batch": self.plan.batch,
+            "sources": self.tool.sources_sha256,
+        }
+        return (digest.of_json({**base, "index": index}) for index in range(-(-data.items // self.plan.chunk)))
+
+
+def record(asked: Asked, checks: Sequence[str], chunk: int, batch: int) -> PlanRecord:
+    """The plan as evidence."""
+    probes = tuple(
+        ProbeRecord(name=p.name, sha256=digest.of_json(p.canonical()), description=p.describe()) for p in asked.probes
+    )
+    content: dict[str, Json] = {
+        "chunk": chunk,
+        "batch": batch,
+        "probes": [probe.sha256 for probe in probes],
+        "claims": sorted(claim.id for claim in asked.claims),
+    }
+    return PlanRecord(
+        sha256=digest.of_json(content), chunk=chunk, batch=batch, probes=probes, checks=tuple(checks),
+        claims=len(asked.claims),
+    )  # fmt: skip
+
+
+def fix(plan: PlanFile, folder: Path) -> None:
+    """Write the plan down, or find the very same one there; another audit's folder is refused."""
+    path = folder / FILE
+    if path.exists():
+        if load(folder).digest != plan.digest:
+            raise AuditError(
+                f"{folder}: holds another audit",
+                "Choose another --out. To judge its results by another policy, use `prune-audit judge`.",
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AuditError(f"{folder}: is not empty and holds no audit", "Choose another --out, or an empty folder.")
+    write_atomic(path, digest.canonical(plan.model_dump(mode="json")))
+
+
+def load(folder: Path) -> PlanFile:
+    """The plan in an output folder."""
+    path = folder / FILE
+    try:
+        return PlanFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", "Name a folder that an audit wrote.") from error
+    except ValidationError as error:
+        raise AuditError(f"{path}: is not a plan of this version", "Run the audit again in a new folder.") from error

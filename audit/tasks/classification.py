@@ -1,0 +1,98 @@
+"""Single-label classification: raw outputs are kept whole; pairs are compared on log-probabilities.
+
+Probabilities, not raw outputs, are compared, because two networks may end differently (logits here, softmax
+there), and because a softmax on top of a softmax would make any two networks look alike.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.contracts import Batch, Columns
+from audit.types import Missing, OutputKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SUM_TOLERANCE = 1e-3
+_TINY = float(np.finfo(np.float32).tiny)
+Floats = NDArray[np.float64]
+
+
+class Classification:
+    """The task of naming one of K classes."""
+
+    def observe(self, out: "Tensor", batch: Batch, /) -> Columns:
+        """Keep the raw outputs: {"output": float32 [N, K]}."""
+        return {"output": out.numpy()}
+
+    def settle(self, columns: Columns, declared: OutputKind, /) -> OutputKind | Missing:
+        """What the outputs are, from all that was observed; Missing where the declaration is wrong.
+
+        Rows that are non-negative and sum to 1 are probabilities; rows whose exponentials do are
+        log-probabilities; anything else is logits.
+        """
+        observed = _recognise(columns["output"].astype(np.float64))
+        if declared in (OutputKind.AUTO, observed):
+            return observed
+        if declared is OutputKind.LOGITS and observed is OutputKind.LOG_PROBABILITIES:
+            return declared  # log-probabilities are valid logits: the softmax gives them back unchanged
+        return Missing("wrong-output-declaration", f"outputs are declared {declared}, but look like {observed}")
+
+    def compare(
+        self,
+        labels: NDArray[np.int64],
+        reference: tuple[Columns, OutputKind],
+        candidate: tuple[Columns, OutputKind],
+        /,
+    ) -> Columns:
+        """Pair columns [N]: ranks of the label, agreement, and distances between the two softmax outputs.
+
+        `rank_*`: classes placed before the label (0 is right); among equals the lower index comes first, as in
+        argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991).
+        """
+        raw = [columns["output"] for columns, _ in (reference, candidate)]
+        logs = [_log_probabilities(columns["output"], kind) for columns, kind in (reference, candidate)]
+        p, q = np.exp(logs[0]), np.exp(logs[1])
+        return {
+            "rank_reference": _rank(raw[0], labels),
+            "rank_candidate": _rank(raw[1], labels),
+            "agree": raw[0].argmax(axis=1) == raw[1].argmax(axis=1),
+            "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
+            "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
+            "jensen_shannon": _jensen_shannon(p, q),
+        }
+
+
+def _recognise(out: Floats) -> OutputKind:
+    if (out >= 0).all() and (np.abs(out.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
+        return OutputKind.PROBABILITIES
+    if (out <= 0).all() and (np.abs(np.exp(out).sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
+        return OutputKind.LOG_PROBABILITIES
+    return OutputKind.LOGITS
+
+
+def _log_probabilities(raw: NDArray[np.float32], kind: OutputKind) -> Floats:
+    """Normalised natural logarithms [N, K]."""
+    out = raw.astype(np.float64)
+    if kind is OutputKind.PROBABILITIES:
+        out = np.log(out.clip(min=_TINY))
+    shifted = out - out.max(axis=1, keepdims=True)
+    logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
+
+
+def _rank(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    own = out[np.arange(len(out)), labels][:, None]
+    before = (out > own) | ((out == own) & (np.arange(out.shape[1]) < labels[:, None]))
+    ranks: NDArray[np.int64] = before.sum(axis=1)
+    return ranks
+
+
+def _jensen_shannon(p: Floats, q: Floats) -> Floats:
+    mean = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(r > 0, r * np.log2(r / mean), 0.0).sum(axis=1) for r in (p, q)]
+    divergence: Floats = ((parts[0] + parts[1]) / 2).clip(0.0, 1.0)
+    return divergence
