@@ -1,0 +1,10 @@
+"""The checks that come with the program, by name; each is imported only when asked for.
+
+A third party adds its own through the entry-point group `prune_audit.checks`.
+"""
+
+CHECKS: dict[str, str] = {
+    "integrity": "checks.integrity:Integrity",
+    "accuracy": "checks.accuracy:Accuracy",
+    "functional": "checks.functional:Functional",
+}

@@ -1,0 +1,1 @@
+"""Probes: what is done to the data before the networks see them; one module each."""
