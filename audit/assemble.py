@@ -1,0 +1,164 @@
+"""Putting decided findings on record, in the units that people read."""
+
+from collections.abc import Mapping
+
+from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, VerdictRecord
+from audit.plan import Asked, PlanFile
+from audit.types import (
+    BoundedMean,
+    Claim,
+    Decision,
+    Decisions,
+    Exact,
+    Finding,
+    Metric,
+    Missing,
+    OrderStatistic,
+    OutputKind,
+    PairedDifference,
+    Proportion,
+    Role,
+    Sense,
+    Statistic,
+    Unit,
+    Verdict,
+)
+from audit.verdict import bounds, exit_code
+
+NOT_COVERED = (
+    "inputs that differ from the test set: noise, corruption, shift, attack",
+    "single classes and groups of items: an average can hide the loss of a rare class",
+    "confidence: calibration, rejection thresholds, monitors built on the outputs",
+    "other runtimes, devices and precisions than the one named here",
+    "whether the test set represents the operating conditions, or was seen during training or pruning",
+)
+
+
+def body(
+    plan: PlanFile,
+    asked: Asked,
+    findings: Mapping[Claim, Finding],
+    decisions: Decisions,
+    outputs: Mapping[Role, OutputKind | Missing],
+    *,
+    exploratory: bool,
+) -> Body:
+    """Everything that is certified."""
+    alpha = plan.policy.alpha
+    records = {claim: _finding(finding, asked.metrics[claim.metric], alpha) for claim, finding in findings.items()}
+    accepted = decisions.overall.value in plan.policy.accept and not exploratory
+    return Body(
+        tool=plan.tool,
+        models=tuple(_settled(model, outputs) for model in plan.models),
+        data=plan.data,
+        plan=plan.plan,
+        policy=plan.policy,
+        findings=tuple(records[claim] for claim in sorted(records)),
+        decisions=tuple(_decision(part, records, asked.metrics) for part in decisions.parts),
+        verdict=VerdictRecord(
+            overall=decisions.overall.value,
+            reason=decisions.reason,
+            accepted=accepted,
+            exploratory=exploratory,
+            exit_code=int(exit_code(decisions.overall, accepted=accepted)),
+            counts={verdict.value: decisions.counts.get(verdict, 0) for verdict in Verdict},
+        ),
+        deviations=plan.deviations,
+        not_covered=NOT_COVERED,
+    )
+
+
+def _settled(model: ModelRecord, outputs: Mapping[Role, OutputKind | Missing]) -> ModelRecord:
+    """A model with the kind of output that was observed; a wrong declaration stays as declared."""
+    kind = outputs[Role(model.role)]
+    if isinstance(kind, Missing):
+        return model
+    return model.model_copy(update={"adapter": model.adapter.model_copy(update={"outputs": kind.value})})
+
+
+def _finding(finding: Finding, metric: Metric, alpha: float) -> FindingRecord:
+    statistic = finding.statistic
+    record = FindingRecord(
+        claim=finding.claim.id,
+        title=title(metric, finding.claim),
+        unit=metric.unit.value,
+        better=metric.better.value,
+        method=metric.method,
+        meaning=metric.meaning,
+    )
+    if isinstance(statistic, Missing):
+        return record.model_copy(update={"missing": statistic.reason, "detail": statistic.detail})
+    lower, upper = bounds(statistic, alpha)
+    measured = {
+        "n": statistic.n,
+        "estimate": _printable(statistic.estimate, metric.unit),
+        "lower": None if lower is None else _printable(lower, metric.unit),
+        "upper": None if upper is None else _printable(upper, metric.unit),
+        "statistic": sufficient(statistic),
+    }
+    return record.model_copy(update=measured)
+
+
+def _printable(value: float, unit: Unit) -> float:
+    """An inner value in its unit."""
+    return _rounded(value * unit.scale)
+
+
+def _rounded(value: float) -> float:
+    """Without the last digits, which 0.07 × 100 = 7.000000000000001 shows to be noise."""
+    return float(f"{value:.12g}")
+
+
+def title(metric: Metric, claim: Claim) -> str:
+    """A claim as people read it: the metric's title and its scope."""
+    scope = ", ".join(f"{key} {value}" for key, value in claim.scope)
+    return f"{metric.title} ({scope})" if scope else metric.title
+
+
+def sufficient(statistic: Statistic) -> dict[str, int | float | str]:
+    """The sufficient statistic by kind; per-item values are in the ledger, here is what they come to."""
+    match statistic:
+        case Proportion(k, n):
+            return {"kind": "proportion", "k": k, "n": n}
+        case PairedDifference(b, c, n):
+            return {"kind": "paired-difference", "b": b, "c": c, "n": n}
+        case BoundedMean(_, low, high):
+            return {
+                "kind": "bounded-mean",
+                "n": statistic.n,
+                "mean": statistic.estimate,
+                "low": low,
+                "high": high,
+            }
+        case OrderStatistic(_, q):
+            return {"kind": "order-statistic", "n": statistic.n, "q": q, "value": statistic.estimate}
+        case Exact(value, n):
+            return {"kind": "exact", "n": n, "value": value}
+
+
+def _decision(part: Decision, records: Mapping[Claim, FindingRecord], metrics: Mapping[str, Metric]) -> DecisionRecord:
+    criterion = part.criterion
+    found, metric = records[criterion.claim], metrics[criterion.claim.metric]
+    limit = _printable(criterion.limit, metric.unit)
+    sign = 1 if criterion.sense is Sense.AT_MOST else -1
+    return DecisionRecord(
+        claim=found.claim,
+        title=found.title,
+        unit=found.unit,
+        sense=criterion.sense.value,
+        limit=limit,
+        required=criterion.required,
+        why=criterion.why,
+        n=found.n,
+        estimate=found.estimate,
+        lower=found.lower,
+        upper=found.upper,
+        margin=None if found.estimate is None else _rounded(sign * (limit - found.estimate)),
+        method=found.method,
+        p_pass=part.p_pass,
+        p_fail=part.p_fail,
+        p_fail_holm=part.p_fail_holm,
+        verdict=part.verdict.value,
+        reason=part.reason,
+        detail=part.detail,
+    )

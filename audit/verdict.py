@@ -1,0 +1,187 @@
+"""Deciding: findings against limits, with a stated probability of being wrong.
+
+A criterion passes, or fails, only when an exact test at the policy's one-sided alpha says so; everything
+between is conditional (ILAC-G8:09/2019 §4.2.3). Pure functions of their arguments.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from audit.errors import ExitCode
+from audit.stats import means, multiplicity, paired, proportions, quantiles
+from audit.types import (
+    BoundedMean,
+    Claim,
+    Criterion,
+    Decision,
+    Decisions,
+    Exact,
+    Finding,
+    Missing,
+    OrderStatistic,
+    PairedDifference,
+    Policy,
+    Proportion,
+    Sense,
+    Statistic,
+    Verdict,
+)
+
+
+def decide(policy: Policy, findings: Mapping[Claim, Finding]) -> Decisions:
+    """Decide every criterion of a policy, and the whole.
+
+    All required criteria must pass, each at full alpha (intersection–union test, Berger 1982); a FAIL is
+    claimed only after Holm's correction over the required criteria. Without a required criterion that speaks
+    about the pair, nothing is decided.
+
+    >>> drop = Claim("accuracy.drop")
+    >>> rule = Policy("p", 0.05, frozenset({Verdict.PASS}), 0.7, (Criterion(drop, Sense.AT_MOST, 0.01),))
+    >>> decide(rule, {drop: Finding(drop, PairedDifference(40, 30, 10_000))}).overall
+    <Verdict.PASS: 'PASS'>
+    >>> decide(rule, {}).overall
+    <Verdict.NOT_EVALUATED: 'NOT EVALUATED'>
+    """
+    parts = [_test(criterion, findings.get(criterion.claim), policy) for criterion in policy.criteria]
+    for required in (True, False):
+        family = [i for i, part in enumerate(parts) if part.criterion.required is required]
+        adjusted = multiplicity.holm([_or_one(parts[i].p_fail) for i in family]) if family else ()
+        for i, p in zip(family, adjusted, strict=True):
+            parts[i] = _settle(parts[i], float(p), findings, policy.alpha)
+    return _overall(tuple(parts))
+
+
+def p_values(statistic: Statistic, criterion: Criterion, alpha: float) -> tuple[float, float]:
+    """(p_pass, p_fail): small values prove that the claim keeps, or breaks, the limit.
+
+    >>> at_most_2_percent = Criterion(Claim("functional.disagreement"), Sense.AT_MOST, 0.02)
+    >>> [round(p, 4) for p in p_values(Proportion(0, 149), at_most_2_percent, 0.05)]
+    [0.0493, 1.0]
+    """
+    if isinstance(statistic, Exact):
+        kept = within(statistic.value, criterion)
+        return float(not kept), float(kept)
+    at_most, at_least = _tests(statistic, criterion.limit, alpha)
+    return (at_most, at_least) if criterion.sense is Sense.AT_MOST else (at_least, at_most)
+
+
+def within(value: float, criterion: Criterion) -> bool:
+    """Whether a value keeps the limit; the limit itself does."""
+    return value <= criterion.limit if criterion.sense is Sense.AT_MOST else value >= criterion.limit
+
+
+def _tests(
+    statistic: Proportion | PairedDifference | BoundedMean | OrderStatistic, limit: float, alpha: float
+) -> tuple[float, float]:
+    """P-values that prove "≤ limit" and "≥ limit"."""
+    match statistic:
+        case Proportion(k, n):
+            return proportions.p_at_most(k, n, limit), proportions.p_at_least(k, n, limit)
+        case PairedDifference(b, c, n):
+            return paired.p_at_most(b, c, n, limit), paired.p_at_least(b, c, n, limit)
+        case BoundedMean(values, low, high):
+            return (
+                means.p_at_most(values, limit, alpha, low, high),
+                means.p_at_least(values, limit, alpha, low, high),
+            )
+        case OrderStatistic(values, q):
+            above = sum(value > limit for value in values)
+            return (
+                proportions.p_at_most(above, len(values), 1 - q),
+                proportions.p_at_least(above, len(values), 1 - q),
+            )
+
+
+def bounds(statistic: Statistic, alpha: float) -> tuple[float | None, float | None]:
+    """One-sided (lower, upper) confidence bounds at level 1 - alpha, for display; None where there is none.
+
+    Those of a paired difference are Tango's (asymptotic): next to a limit the exact p-value counts.
+
+    >>> [round(bound, 4) for bound in bounds(Proportion(10, 1000), 0.05)]
+    [0.0054, 0.0169]
+    """
+    match statistic:
+        case Proportion(k, n):
+            return proportions.lower(k, n, alpha), proportions.upper(k, n, alpha)
+        case PairedDifference(b, c, n):
+            return paired.tango_lower(b, c, n, alpha), paired.tango_upper(b, c, n, alpha)
+        case BoundedMean(values, low, high):
+            return means.lower(values, alpha, low, high), means.upper(values, alpha, low, high)
+        case OrderStatistic(values, q):
+            bound = quantiles.upper(values, q, alpha)
+            return None, None if bound is None else bound[0]
+        case Exact(value):
+            return value, value
+
+
+def exit_code(overall: Verdict, *, accepted: bool) -> ExitCode:
+    """What the process returns; a verdict that is not accepted never returns 0.
+
+    >>> exit_code(Verdict.PASS, accepted=False).name
+    'CONDITIONAL'
+    """
+    if accepted:
+        return ExitCode.ACCEPTED
+    match overall:
+        case Verdict.FAIL:
+            return ExitCode.FAILED
+        case Verdict.NOT_EVALUATED:
+            return ExitCode.NOT_EVALUATED
+        case _:
+            return ExitCode.CONDITIONAL
+
+
+def _test(criterion: Criterion, finding: Finding | None, policy: Policy) -> Decision:
+    """A criterion with its raw p-values, or the reason why there are none; the verdict is still open."""
+    absent = Decision(criterion, Verdict.NOT_EVALUATED, "not-planned", "no check of this audit measured the claim")
+    if finding is None:
+        return absent
+    if isinstance(finding.statistic, Missing):
+        return replace(absent, reason=finding.statistic.reason, detail=finding.statistic.detail)
+    floor = finding.presupposes
+    if floor is not None and proportions.p_at_least(floor.k, floor.n, policy.floor) > policy.alpha:
+        return replace(
+            absent,
+            reason="reference-floor",
+            detail=f"the reference's own accuracy, {100 * floor.estimate:.2f} %, is not proven to reach "
+            f"{100 * policy.floor:g} %",
+        )
+    p_pass, p_fail = p_values(finding.statistic, criterion, policy.alpha)
+    return Decision(criterion, Verdict.NOT_EVALUATED, "open", p_pass=p_pass, p_fail=p_fail)
+
+
+def _settle(part: Decision, p_fail_holm: float, findings: Mapping[Claim, Finding], alpha: float) -> Decision:
+    if part.p_pass is None:
+        return part
+    verdict, reason = _verdict(part, p_fail_holm, findings[part.criterion.claim], alpha)
+    return replace(part, verdict=verdict, reason=reason, p_fail_holm=p_fail_holm)
+
+
+def _verdict(part: Decision, p_fail_holm: float, finding: Finding, alpha: float) -> tuple[Verdict, str]:
+    if part.p_pass is not None and part.p_pass <= alpha:
+        return Verdict.PASS, "proven-within-limit"
+    if p_fail_holm <= alpha:
+        return Verdict.FAIL, "proven-beyond-limit"
+    if isinstance(finding.statistic, Missing):
+        return Verdict.NOT_EVALUATED, finding.statistic.reason
+    if within(finding.statistic.estimate, part.criterion):
+        return Verdict.CONDITIONAL_PASS, "within-limit-not-proven"
+    return Verdict.CONDITIONAL_FAIL, "beyond-limit-not-proven"
+
+
+def _overall(parts: Sequence[Decision]) -> Decisions:
+    required = [part for part in parts if part.criterion.required]
+    counts = Counter(part.verdict for part in required)
+    if all(part.criterion.standing for part in required):
+        return Decisions(_worst(Verdict.NOT_EVALUATED, required), "no-required-criterion", tuple(parts), counts)
+    worst = max(required, key=lambda part: part.verdict.rank)
+    return Decisions(worst.verdict, worst.reason, tuple(parts), counts)
+
+
+def _worst(at_least: Verdict, parts: Sequence[Decision]) -> Verdict:
+    return max([at_least, *(part.verdict for part in parts)], key=lambda verdict: verdict.rank)
+
+
+def _or_one(p: float | None) -> float:
+    return 1.0 if p is None else p

@@ -1,0 +1,175 @@
+"""The decision rule: which verdict, why, and with what probability of being wrong."""
+
+import math
+
+import pytest
+
+from audit.stats import paired, proportions
+from audit.types import (
+    BoundedMean,
+    Claim,
+    Criterion,
+    Exact,
+    Finding,
+    Missing,
+    OrderStatistic,
+    PairedDifference,
+    Policy,
+    Proportion,
+    Sense,
+    Statistic,
+    Verdict,
+)
+from audit.verdict import bounds, decide, exit_code, p_values
+
+DROP = Claim("accuracy.drop")
+PASS = frozenset({Verdict.PASS})
+
+
+def policy(*criteria: Criterion, alpha: float = 0.05, floor: float = 0.7) -> Policy:
+    return Policy("test", alpha, PASS, floor, criteria)
+
+
+def at_most(claim: Claim, limit: float, *, required: bool = True, standing: bool = False) -> Criterion:
+    return Criterion(claim, Sense.AT_MOST, limit, required=required, standing=standing)
+
+
+def claims(count: int) -> list[Claim]:
+    return [Claim("m", (("cell", f"{i:03}"),)) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("statistic", "verdict"),
+    [
+        (PairedDifference(40, 30, 10_000), Verdict.PASS),
+        (PairedDifference(10, 0, 1_000), Verdict.CONDITIONAL_PASS),
+        (PairedDifference(12, 1, 1_000), Verdict.CONDITIONAL_FAIL),
+        (PairedDifference(60, 5, 1_000), Verdict.FAIL),
+        (Missing("non-finite", "3 items"), Verdict.NOT_EVALUATED),
+    ],
+)
+def test_five_verdicts(statistic: Statistic | Missing, verdict: Verdict) -> None:
+    decisions = decide(policy(at_most(DROP, 0.01)), {DROP: Finding(DROP, statistic)})
+    assert decisions.overall is verdict
+
+
+def test_what_was_not_measured_blocks() -> None:
+    decisions = decide(policy(at_most(DROP, 0.01)), {})
+    assert (decisions.overall, decisions.reason) == (Verdict.NOT_EVALUATED, "not-planned")
+
+
+def test_no_required_criterion_is_no_verdict() -> None:
+    good = {DROP: Finding(DROP, PairedDifference(0, 0, 100_000))}
+    for criteria in ((), (at_most(DROP, 0.01, required=False),), (at_most(DROP, 0.01, standing=True),)):
+        decisions = decide(policy(*criteria), good)
+        assert (decisions.overall, decisions.reason) == (Verdict.NOT_EVALUATED, "no-required-criterion")
+
+
+def test_overall_is_the_worst_required_verdict() -> None:
+    first, second, third = claims(3)
+    findings = {
+        first: Finding(first, Proportion(0, 10_000)),
+        second: Finding(second, Missing("x", "y")),
+        third: Finding(third, Proportion(9_000, 10_000)),
+    }
+    both = policy(at_most(first, 0.01), at_most(second, 0.01))
+    assert decide(both, findings).overall is Verdict.NOT_EVALUATED
+    assert decide(policy(at_most(first, 0.01), at_most(third, 0.01)), findings).overall is Verdict.FAIL
+    advisory = policy(at_most(first, 0.01), at_most(third, 0.01, required=False))
+    assert decide(advisory, findings).overall is Verdict.PASS
+
+
+def test_fail_is_claimed_after_holm_and_pass_without_it() -> None:
+    # p_fail of one cell is between α/20 and α: alone it FAILs, among twenty equals it does not.
+    statistic = Proportion(29, 1_000)
+    assert 0.05 / 20 < proportions.p_at_least(29, 1_000, 0.02) < 0.05
+    cells = claims(20)
+    findings = {cell: Finding(cell, statistic) for cell in cells}
+    alone = decide(policy(at_most(cells[0], 0.02)), findings)
+    together = decide(policy(*(at_most(cell, 0.02) for cell in cells)), findings)
+    assert alone.overall is Verdict.FAIL
+    assert together.overall is Verdict.CONDITIONAL_FAIL
+    passing = {cell: Finding(cell, Proportion(10, 1_000)) for cell in cells}
+    assert decide(policy(*(at_most(cell, 0.02) for cell in cells)), passing).overall is Verdict.PASS
+
+
+def test_exact_values_do_not_weaken_holm() -> None:
+    # A kept exact criterion must not enter the family with a p of 0.
+    exact, cell = claims(2)
+    findings = {exact: Finding(exact, Exact(0.0, 10)), cell: Finding(cell, Proportion(29, 1_000))}
+    parts = decide(policy(at_most(exact, 0.0), at_most(cell, 0.02)), findings).parts
+    assert parts[0].verdict is Verdict.PASS
+    assert parts[1].p_fail is not None
+    assert parts[1].p_fail_holm == pytest.approx(2 * parts[1].p_fail)
+
+
+def test_reference_floor_is_a_proven_bound() -> None:
+    criterion = at_most(DROP, 0.05)
+    good = PairedDifference(0, 0, 1_000)
+    for right, verdict in ((760, Verdict.PASS), (710, Verdict.NOT_EVALUATED)):
+        own = Proportion(right, 1_000)
+        decisions = decide(policy(criterion), {DROP: Finding(DROP, good, presupposes=own)})
+        assert decisions.overall is verdict, right
+
+
+@pytest.mark.parametrize("limit", [0.005, 0.01, 0.02])
+@pytest.mark.parametrize("n", [200, 2_000])
+def test_p_values_are_those_of_the_exact_test(n: int, limit: float) -> None:
+    p_pass, p_fail = p_values(PairedDifference(5, 3, n), at_most(DROP, limit), 0.05)
+    assert p_pass == paired.p_at_most(5, 3, n, limit)
+    assert p_fail == paired.p_at_least(5, 3, n, limit)
+
+
+def test_at_least_mirrors_at_most() -> None:
+    agreement = Criterion(Claim("functional.agreement"), Sense.AT_LEAST, 0.98)
+    p_pass, p_fail = p_values(Proportion(995, 1_000), agreement, 0.05)
+    assert p_pass == pytest.approx(proportions.p_at_most(5, 1_000, 0.02))
+    assert p_fail == pytest.approx(proportions.p_at_least(5, 1_000, 0.02))
+
+
+def test_quantile_is_decided_by_exceedances() -> None:
+    values = tuple(i / 1_000 for i in range(1_000))
+    p_pass, _ = p_values(OrderStatistic(values, 0.99), at_most(DROP, 0.9965), 0.05)
+    assert p_pass == pytest.approx(proportions.p_at_most(3, 1_000, 0.01))
+    _, upper = bounds(OrderStatistic(values, 0.99), 0.05)
+    assert upper == values[996 - 1]  # rank of the 95 % bound at n = 1,000
+
+
+def test_mean_bounds_and_verdict_agree() -> None:
+    values = tuple((37 * i % 100) / 1_000 for i in range(1, 2_001))
+    _, upper = bounds(BoundedMean(values, 0.0, 1.0), 0.05)
+    assert upper is not None
+    for limit, proven in ((upper + 1e-4, True), (upper - 1e-3, False)):
+        p_pass, _ = p_values(BoundedMean(values, 0.0, 1.0), at_most(DROP, limit), 0.05)
+        assert (p_pass <= 0.05) is proven
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Proportion(0, 0),
+        lambda: Proportion(5, 4),
+        lambda: PairedDifference(3, 3, 5),
+        lambda: PairedDifference(0, 0, 0),
+        lambda: BoundedMean((), 0.0, 1.0),
+        lambda: BoundedMean((0.5, math.nan), 0.0, 1.0),
+        lambda: BoundedMean((0.5, 1.5), 0.0, 1.0),
+        lambda: OrderStatistic((1.0, math.inf), 0.99),
+        lambda: Exact(math.nan, 5),
+    ],
+)
+def test_no_statistic_of_nothing(build: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        build()  # type: ignore[operator]
+
+
+def test_only_what_is_accepted_returns_zero() -> None:
+    codes = {verdict: int(exit_code(verdict, accepted=False)) for verdict in Verdict}
+    assert codes == {
+        Verdict.PASS: 3,
+        Verdict.CONDITIONAL_PASS: 3,
+        Verdict.CONDITIONAL_FAIL: 3,
+        Verdict.NOT_EVALUATED: 4,
+        Verdict.FAIL: 1,
+    }
+    assert exit_code(Verdict.CONDITIONAL_PASS, accepted=True) == 0
