@@ -48,7 +48,8 @@ def validate(content: Mapping[str, object], name: str, model: type[_Settings], t
 
 def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> tuple[str, str]:
     """The first problem of a validation error, as (what, hint)."""
-    first = error.errors()[0]
+    # A misspelt key is reported before the key that is then missing: it is the cause.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = [part for part in first["loc"] if isinstance(part, str)]
     key = ".".join(map(str, first["loc"]))
     where = f"{name}{line_of(text, path[-1]) if path else ''}"
