@@ -1,7 +1,7 @@
 """Observing: the one place where data go through networks."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,37 +32,41 @@ class Observer:
     ledger: Ledger
     progress: Progress
     passes: Counter[Role] = field(default_factory=Counter)
+    _expected: int = 0
 
     def observe(self, probes: tuple[Probe, ...]) -> None:
         """Fill the ledger for all probes; the perturbed input is made once and shared by all roles."""
-        total = len(probes) * len(self.models) * len(self.source.manifest.ids)
-        done = 0
-        for probe in probes:
-            identity = digest.of_json(probe.canonical())
-            keys = {role: list(self.plan.keys(role, identity)) for role in self.models}
-            if all(self.ledger.has(key) for chunk_keys in keys.values() for key in chunk_keys):
-                done += len(self.models) * len(self.source.manifest.ids)
-                self.progress(probe.name, done, total)
-                continue
+        keys = {probe: self._keys(probe) for probe in probes}
+        lacking = {
+            probe: [[role for role in chunk if not self.ledger.has(chunk[role])] for chunk in chunks]
+            for probe, chunks in keys.items()
+        }
+        size, items = self.plan.plan.chunk, len(self.source.manifest.ids)
+        self._expected = sum(
+            len(roles) * min(size, items - index * size)
+            for chunks in lacking.values()
+            for index, roles in enumerate(chunks)
+        )
+        for probe in (probe for probe in probes if any(lacking[probe])):
             for index, chunk in enumerate(self.source.chunks(self.plan.plan.chunk)):
-                missing = [role for role in self.models if not self.ledger.has(keys[role][index])]
-                for role, columns in self._chunk(probe, chunk, missing).items():
-                    self.ledger.put(keys[role][index], columns)
-                done += len(self.models) * len(chunk.ids)
-                self.progress(probe.name, done, total)
+                for role, columns in self._chunk(probe, chunk, lacking[probe][index]).items():
+                    self.ledger.put(keys[probe][index][role], columns)
+
+    def _keys(self, probe: Probe) -> list[dict[Role, str]]:
+        """Per chunk, the observation key of each role."""
+        identity = digest.of_json(probe.canonical())
+        per_role = {role: self.plan.keys(role, identity) for role in self.models}
+        return [dict(zip(per_role, chunk, strict=True)) for chunk in zip(*per_role.values(), strict=True)]
 
     def _chunk(self, probe: Probe, chunk: Batch, roles: list[Role]) -> dict[Role, Columns]:
-        """One chunk through the models that lack it, batch by batch."""
+        """One chunk through the models that lack it, batch by batch, each batch perturbed once."""
         parts: dict[Role, list[Columns]] = {role: [] for role in roles}
-        size = self.plan.plan.batch
-        for start in range(0, len(chunk.ids) if roles else 0, size):
-            rows = slice(start, start + size)
-            batch = Batch(chunk.ids[rows], chunk.x[rows], chunk.y[rows], chunk.draw)
+        for batch in _batches(chunk, self.plan.plan.batch) if roles else ():
             perturbed = probe.perturb(batch)
             for role in roles:
-                columns = self._run(role, perturbed.x, batch)
-                parts[role].append({**columns, **perturbed.columns})
+                parts[role].append({**self._run(role, perturbed.x, batch), **perturbed.columns})
                 self.passes[role] += len(batch.ids)
+            self.progress(probe.name, self.passes.total(), self._expected)
         return {role: _join(batches, chunk) for role, batches in parts.items()}
 
     def _run(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
@@ -74,6 +78,12 @@ class Observer:
                 "Its outputs change shape with the input; export the classifier with one score per class.",
             )
         return self.task.observe(out, batch)
+
+
+def _batches(chunk: Batch, size: int) -> Iterator[Batch]:
+    for start in range(0, len(chunk.ids), size):
+        rows = slice(start, start + size)
+        yield Batch(chunk.ids[rows], chunk.x[rows], chunk.y[rows], chunk.draw)
 
 
 def _join(parts: list[Columns], chunk: Batch) -> Columns:
