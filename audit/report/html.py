@@ -1,0 +1,76 @@
+"""The certificate as one HTML file: no script, no reference to anything outside it."""
+
+import base64
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from audit.evidence import DataRecord, Evidence, FindingRecord
+from audit.report import numbers, plots, sentences, templates
+from audit.report.view import MARKS, certificate_number, clean, issued, model, not_for_release, results
+
+MOST_CLASSES = 200
+
+
+def render(evidence: Evidence) -> str:
+    """The whole document; equal evidence gives equal text."""
+    return _environment().get_template("certificate.html.j2").render(_context(evidence))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(templates.FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: clean(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _context(evidence: Evidence) -> dict[str, Any]:
+    found = results(evidence)
+    total = len(found.required) + len(found.advisory)
+    judged = {record.claim for record in evidence.body.decisions}
+    return {
+        "evidence": evidence,
+        "body": evidence.body,
+        "run": evidence.run,
+        "number": certificate_number(evidence),
+        "issued": issued(evidence),
+        "results": found,
+        "others": [record for record in evidence.body.findings if record.claim not in judged],
+        "metrics": _metrics(evidence),
+        "models": [record for role in ("candidate", "reference") if (record := model(evidence, role))],
+        "classes": _classes,
+        "command": shlex.join(evidence.run.command),
+        "confidence": numbers.percent(1 - evidence.body.policy.alpha),
+        "floor": numbers.limit(evidence.body.policy.reference_floor, "%"),
+        "not_for_release": not_for_release(evidence),
+        "marks": MARKS,
+        "numbers": numbers,
+        "sentences": sentences,
+        "style": (templates.FOLDER / "style.css").read_text(encoding="utf-8"),
+        "font_faces": templates.font_faces(*templates.FONTS),
+        "figure": base64.b64encode(plots.forest(evidence).encode()).decode() if total else "",
+        "drawn": min(total, plots.MOST_ROWS),
+        "total": total,
+    }
+
+
+def _metrics(evidence: Evidence) -> dict[str, FindingRecord]:
+    """One finding for each metric, whatever its scopes, to tell its definition and its method."""
+    named = {record.claim.partition("@")[0]: record for record in reversed(evidence.body.findings)}
+    return dict(sorted(named.items()))
+
+
+def _classes(data: DataRecord) -> Iterator[tuple[str, str]]:
+    """Name and size of each class; of very many the first ones and how many more there are."""
+    for name, size in list(zip(data.classes, data.per_class, strict=False))[:MOST_CLASSES]:
+        yield name, numbers.count(size)
+    if len(data.classes) > MOST_CLASSES:
+        yield "and", f"{numbers.count(len(data.classes) - MOST_CLASSES)} more classes"

@@ -1,0 +1,76 @@
+"""The verdict as Markdown, for the summary page of a CI step."""
+
+import re
+
+from audit.evidence import Evidence
+from audit.report import numbers, sentences
+from audit.report.view import MARKS, Row, certificate_number, clean, not_for_release, results
+
+MOST_ROWS = 50
+_SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
+# A claim id (accuracy.drop@severity=5) stays as one types it; a mention or an address does not.
+_LINKS = re.compile(r"(?<!\w@)(?<=@)(?=\w)|(?<=@)(?=[\w-]+\.)|(?<=#)(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
+_JOINER = "\N{WORD JOINER}"
+
+
+def render(evidence: Evidence) -> str:
+    """Verdict, statement, results and digests; long tables are cut and say so."""
+    found = results(evidence)
+    body = evidence.body
+    mark = MARKS[body.verdict.overall]
+    accepted = "Accepted" if body.verdict.accepted else "Not accepted"
+    parts = [
+        f"## {mark.glyph} {body.verdict.overall}: verification certificate {certificate_number(evidence)}",
+        f"**{escape(sentences.conformity(evidence, found))}** {accepted} under this policy.",
+        escape(sentences.headline(evidence, found)),
+    ]
+    if not_for_release(evidence):
+        kind = " Exploratory." if body.verdict.exploratory else ""
+        parts.append(f"**NOT FOR RELEASE.**{kind} {' '.join(map(escape, body.deviations))}".rstrip())
+    parts += _table("Required criteria", found.required) + _table("Advisory criteria", found.advisory)
+    parts += [_digests(evidence), sentences.FIRST_PARTY]
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, table cell, link, reference or notification comes of it."""
+    return _SYNTAX.sub(r"\\\1", _LINKS.sub(_JOINER, clean(text)))
+
+
+def _table(title: str, rows: tuple[Row, ...]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "| # | Verdict | Criterion | Limit | Estimate [bounds] | Margin |",
+        "| ---: | --- | --- | --- | --- | ---: |",
+        *map(_line, rows[:MOST_ROWS]),
+    ]
+    more = len(rows) - MOST_ROWS
+    cut = [f"… and {numbers.count(more)} more in certificate.html."] if more > 0 else []
+    return [f"### {title}", "\n".join(lines), *cut]
+
+
+def _line(row: Row) -> str:
+    record = row.record
+    why = f"<br>{escape(row.explanation)}" if row.explanation else ""
+    cells = (
+        str(row.number),
+        f"{row.mark.glyph} {record.verdict}",
+        f"{escape(record.title)}<br>{escape(record.claim)}{why}",
+        row.limit,
+        f"{row.estimate} {row.bounds}".rstrip(),
+        row.margin_with_unit,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _digests(evidence: Evidence) -> str:
+    body = evidence.body
+    named = [
+        *((model.role, model.name, model.sha256) for model in body.models),
+        *((f"{data.role} data", data.name, data.sha256) for data in body.data),
+        ("policy", body.policy.id, body.policy.sha256),
+        ("certificate", "id", evidence.id),
+    ]
+    lines = [f"| {role} | {escape(name)} | `{sha256}` |" for role, name, sha256 in named]
+    return "\n".join(["| Item | Name | SHA-256 |", "| --- | --- | --- |", *lines])

@@ -1,0 +1,125 @@
+"""The statement of conformity and its decision rule in words (ISO/IEC 17025:2017, 7.8.6.2).
+
+The rules of wording: a confidence level is a property of the procedure, so no sentence gives a probability
+that a model is safe; parts of a result are individual statements, only the overall verdict is a joint one.
+"""
+
+from audit.evidence import Evidence
+from audit.report import numbers
+from audit.report.view import Results, clean, model
+
+NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
+
+
+def headline(evidence: Evidence, results: Results) -> str:
+    """The required criteria by verdict, what blocks first."""
+    if evidence.body.verdict.reason == NO_CRITERION:
+        return "No required criterion speaks about the two models."
+    verdicts = [row.record.verdict for row in results.required]
+    plural = "criterion" if len(verdicts) == 1 else "criteria"
+    if set(verdicts) == {"PASS"}:
+        return f"{len(verdicts)} of {len(verdicts)} required {plural}: PASS."
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+    return f"{len(verdicts)} required {plural}: {counts}."
+
+
+def scope(results: Results) -> str:
+    """Which results the statement covers."""
+    last = len(results.required)
+    if last == 0:
+        return "This statement covers no result."
+    covered = "result 1" if last == 1 else f"results 1 to {last}"
+    return f"This statement covers {covered}, which relate only to the items identified below by their digests."
+
+
+def conformity(evidence: Evidence, results: Results) -> str:
+    """Which policy is met or not met, and no more than the evidence shows."""
+    body = evidence.body
+    who = clean(candidate.name) if (candidate := model(evidence, "candidate")) else "The candidate"
+    policy = f"policy {clean(body.policy.id)}"
+    open_parts = sum(row.record.verdict != "PASS" for row in results.required)
+    if body.verdict.exploratory:
+        return (
+            f"No conformity is stated: {policy} is not the one that was fixed before the run, "
+            "so its verdict on these results is exploratory."
+        )
+    match body.verdict.overall, body.verdict.accepted:
+        case "PASS", True:
+            return f"{who} meets {policy}{', with the deviations listed' if body.deviations else ''}."
+        case _, True:
+            return (
+                f"{who} is accepted under {policy}, which accepts the verdict {body.verdict.overall}; "
+                f"{_criteria(open_parts)} not shown to be met."
+            )
+        case "PASS", False:
+            return f"No conformity with {policy} is stated, although every criterion passed: see the deviations."
+        case "FAIL", _:
+            return f"{who} does not meet {policy}."
+        case _ if body.verdict.reason == NO_CRITERION:
+            return f"{who} is not shown to meet {policy}: no required criterion speaks about the two models."
+        case _:
+            return f"{who} is not shown to meet {policy}: {_criteria(open_parts)} not shown to be met."
+
+
+def _criteria(number: int) -> str:
+    return "1 required criterion is" if number == 1 else f"{number} required criteria are"
+
+
+def nothing_open(evidence: Evidence) -> str:
+    """What stands where reasons would, if every required result is a PASS."""
+    if evidence.body.verdict.reason == NO_CRITERION:
+        return "There is no required criterion that a verdict on the two models could rest on."
+    return "Every required criterion passed."
+
+
+def decision_rule(evidence: Evidence) -> str:
+    """The rule by which a criterion was decided, with the level in force."""
+    alpha = evidence.body.policy.alpha
+    return (
+        f"Guarded acceptance, one-sided at {numbers.percent(1 - alpha)} confidence "
+        f"(α = {alpha:g}; verdicts after ILAC-G8:09/2019, 4.2.3). PASS: the measurement shows at this level "
+        "that the limit holds. FAIL: it shows, after Holm’s adjustment over all required criteria, that the "
+        "limit does not hold. CONDITIONAL PASS or FAIL: it shows neither, and the estimate lies within or "
+        "beyond the limit. NOT EVALUATED: there is no valid measurement. The overall verdict is the worst "
+        "required one."
+    )
+
+
+def guarantee(evidence: Evidence, results: Results) -> str:
+    """What the overall verdict promises, and where the promise ends."""
+    policy = evidence.body.policy
+    risk = numbers.percent(policy.alpha)
+    sentences = [
+        "Overall PASS asserts all required criteria jointly: if at least one of them were not met, "
+        f"this procedure would issue overall PASS with probability at most {risk} over the random draw of "
+        "the test items (intersection–union, any dependence between criteria)."
+    ]
+    if accepted := [verdict for verdict in policy.accept if verdict != "PASS"]:
+        sentences.append(f"This policy also accepts {' and '.join(accepted)}; that limit does not cover it.")
+    if asymptotic := sum("asymptotic" in row.record.method.lower() for row in results.required):
+        what = "criterion rests" if asymptotic == 1 else "criteria rest"
+        sentences.append(
+            f"{asymptotic} required {what} on an asymptotic method, for which it holds approximately only."
+        )
+    return " ".join(sentences)
+
+
+PART_VERDICTS = (
+    "The verdicts of single criteria are individual statements, each at the level above; they are not "
+    "simultaneous. Only the overall verdict is a statement about all of them together."
+)
+
+ASSUMPTIONS = (
+    "Assumed, and not checkable from the measurements: the test items are independent draws from the use "
+    "that is meant; none of them was used to train, prune, calibrate or choose the candidate; and the audit "
+    "was not repeated on the same items until a candidate passed."
+)
+
+VALIDITY = (
+    "Valid only for the files with the digests above, in the runtime named, under this policy. Void when a "
+    "model is exported again, converted, quantised, pruned further, retrained, or run by another engine. "
+    "No expiry date is stated."
+)
+
+FIRST_PARTY = "First-party test report; not a certification by an accredited body."
+UNSIGNED = "UNSIGNED: this document carries no electronic signature."

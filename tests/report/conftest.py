@@ -1,0 +1,76 @@
+"""One evidence per kind of outcome, and golden files."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from report_samples import ADVISORY, BEYOND, CONDITIONAL, HOSTILE, MISSING, WITHIN, build, decision, many
+
+from audit import evidence as ev
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with the file of that name; with UPDATE_GOLDENS=1 in the environment, write the file."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDENS / name
+        if os.environ.get("UPDATE_GOLDENS") == "1":
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{name} differs; see UPDATE_GOLDENS in conftest.py"
+
+    return compare
+
+
+@pytest.fixture
+def passing() -> ev.Evidence:
+    return build(WITHIN + ADVISORY)
+
+
+@pytest.fixture
+def failing() -> ev.Evidence:
+    return build(WITHIN + CONDITIONAL + BEYOND + ADVISORY)
+
+
+@pytest.fixture
+def conditional() -> ev.Evidence:
+    return build(WITHIN + CONDITIONAL[:1], accept=("PASS", "CONDITIONAL PASS"))
+
+
+@pytest.fixture
+def missing() -> ev.Evidence:
+    return build(WITHIN + MISSING)
+
+
+@pytest.fixture
+def exploratory() -> ev.Evidence:
+    return build(WITHIN, exploratory=True, deviations=("Only the first 2,000 items were used (--limit 2000).",))
+
+
+@pytest.fixture
+def forty() -> ev.Evidence:
+    return build(many(40) + MISSING + ADVISORY, others=95)
+
+
+@pytest.fixture
+def empty() -> ev.Evidence:
+    return build(())
+
+
+@pytest.fixture
+def hostile() -> ev.Evidence:
+    """Every free text that an attacker can reach, and each hostile in every way at once."""
+    row = decision(f"per_class.recall.drop@class={HOSTILE}", HOSTILE, 5.0, 9.9, 0.5, why=HOSTILE, detail=HOSTILE)
+    parties = ev.Parties(organisation=HOSTILE, requester=HOSTILE, prepared_by=HOSTILE, authorised_by=HOSTILE)
+    return build(
+        (row, *MISSING),
+        deviations=(HOSTILE,),
+        name=HOSTILE,
+        classes=(HOSTILE,),
+        parties=parties,
+        not_covered=(HOSTILE,),
+    )

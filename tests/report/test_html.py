@@ -1,0 +1,191 @@
+"""The page: complete, self-contained, accessible, and deaf to what its strings say."""
+
+import itertools
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+from report_samples import HOSTILE, build, many
+
+from audit.evidence import Evidence
+from audit.report import html
+from audit.report.view import MARKS, results
+
+VOID = {"meta", "br", "img", "wbr", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The document as a list of (tag, attributes) and its visible text; refuses tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "title"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+KINDS = ["passing", "failing", "conditional", "missing", "exploratory", "forty", "empty", "hostile"]
+
+
+@pytest.fixture(params=KINDS)
+def sample(request: pytest.FixtureRequest) -> Evidence:
+    evidence: Evidence = request.getfixturevalue(request.param)
+    return evidence
+
+
+def test_page_is_closed_to_scripts_and_to_the_network(sample: Evidence) -> None:
+    page = Page(html.render(sample))
+    policies = [meta for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert [meta["content"] for meta in policies] == [
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    ]
+    assert page.tags.index(("meta", policies[0])) < page.tags.index(("style", {}))
+    used = {tag for tag, _ in page.tags}
+    assert not used & {"script", "iframe", "object", "embed", "link", "base", "form", "svg", "video", "audio"}
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        for name in ("src", "href"):
+            assert re.match(r"data:image/svg\+xml;base64,|#", attributes.get(name) or "#")
+
+
+def test_style_reaches_for_nothing_outside(passing: Evidence) -> None:
+    style = html.render(passing).partition("<style>")[2].partition("</style>")[0]
+    assert "@import" not in style
+    assert set(re.findall(r"url\((\w+:)", style)) == {"data:"}
+    assert style.count("url(") == 2
+
+
+def test_page_is_accessible(sample: Evidence) -> None:
+    text = html.render(sample)
+    page = Page(text)
+    assert page.all("html") == [{"lang": "en"}]
+    assert len(page.all("main")) == len(page.all("h1")) == 1
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    references = [a["href"][1:] for a in page.all("a") if a["href"]]
+    labels = [a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a]
+    assert {*references, *labels} <= set(ids)
+    assert references[0] == "results"
+    assert all(image.get("alt") for image in page.all("img"))
+    assert text.count("<caption>") == len(page.all("table"))
+    assert all(cell.get("scope") in {"row", "col"} for cell in page.all("th"))
+
+
+def test_every_result_is_on_the_page_failures_first(forty: Evidence) -> None:
+    text = html.render(forty)
+    found = results(forty)
+    places = [text.index(f'<tr id="result-{row.number}">') for row in (*found.required, *found.advisory)]
+    assert places == sorted(places)
+    for row, start in zip((*found.required, *found.advisory), places, strict=True):
+        cells = Page(text[start : text.index("</tr>", start) + 5]).text
+        for part in (row.record.title, row.record.claim, row.limit, row.estimate, row.margin, row.record.verdict):
+            assert " ".join(part.split()) in cells
+    first, last = found.required[0].record.verdict, found.required[-1].record.verdict
+    assert (first, last) == ("FAIL", "PASS")
+
+
+def test_every_finding_without_limit_is_listed(forty: Evidence) -> None:
+    text = Page(html.render(forty)).text
+    judged = {record.claim for record in forty.body.decisions}
+    for finding in forty.body.findings:
+        assert finding.claim in text
+        if finding.claim not in judged:
+            assert f"{finding.estimate:.2f}" in text
+
+
+def test_first_page_identifies_everything_by_full_digest(failing: Evidence) -> None:
+    text = Page(html.render(failing)).text
+    body = failing.body
+    digests = [
+        failing.id,
+        body.policy.sha256,
+        body.plan.sha256,
+        body.tool.sources_sha256,
+        *(it.sha256 for it in (*body.models, *body.data, *body.plan.probes)),
+    ]
+    assert all(digest in text for digest in digests)
+    notices = ("UNSIGNED", "not a certification by an accredited body", "not stated")
+    for promise in ("✕ FAIL", "59.70 %", "must be shown to reach 70 %", *notices):
+        assert promise in text
+    assert text.endswith(f"— end of certificate {' '.join(re.findall('....', failing.id[:16]))} —")
+
+
+@pytest.mark.parametrize("kind", ["exploratory", "hostile"])
+def test_no_release_is_written_all_over(kind: str, request: pytest.FixtureRequest) -> None:
+    page = Page(html.render(request.getfixturevalue(kind)))
+    assert {"class": "watermark", "aria-hidden": "true"} in page.all("div")
+    assert page.text.count("NOT FOR RELEASE") == 2
+
+
+def test_plain_run_bears_no_warning(passing: Evidence) -> None:
+    text = Page(html.render(passing)).text
+    assert "NOT FOR RELEASE" not in text
+    assert "EXPLORATORY" not in text
+    assert "Deviations: none. Waivers: none." in text
+
+
+def test_hostile_strings_are_shown_and_never_obeyed(hostile: Evidence) -> None:
+    text = html.render(hostile)
+    assert "<script" not in text
+    assert "\u202e" not in text
+    assert "\x07" not in text
+    assert "{{7*7}}" in text
+    shown = " ".join(HOSTILE.replace("\u202e", "\ufffd").replace("\x07", "\ufffd").split())
+    assert Page(text).text.count(shown) >= 12
+
+
+def test_verdict_is_never_told_by_colour_alone(forty: Evidence) -> None:
+    text = Page(html.render(forty)).text
+    for word, mark in MARKS.items():
+        assert f"{mark.glyph} {word}" in text
+
+
+def test_equal_evidence_gives_equal_text(failing: Evidence) -> None:
+    assert html.render(failing) == html.render(failing.model_copy(deep=True))
+
+
+def test_page_stays_small() -> None:
+    assert len(html.render(build(many(40), others=150)).encode()) < 500_000
+
+
+def test_very_many_classes_are_counted_not_listed() -> None:
+    names = tuple(f"class-{i}" for i in range(1000))
+    text = Page(html.render(build(many(1), classes=names))).text
+    assert "in 1,000 classes" in text
+    assert "class-199 1,000" in text
+    assert "class-200 " not in text
+    assert "and 800 more classes" in text
+
+
+@pytest.mark.parametrize("kind", ["failing", "exploratory", "empty"])
+def test_golden(kind: str, request: pytest.FixtureRequest, golden: Callable[[str, str], None]) -> None:
+    text = html.render(request.getfixturevalue(kind))
+    # Fonts, style and figure are compared elsewhere or by eye; a golden is for what a person can read.
+    text = re.sub(r"<style>.*?</style>", "<style/>", text, flags=re.DOTALL)
+    golden(f"{kind}.html", re.sub(r"base64,[\w+/=]+", "base64,", text))
