@@ -1,0 +1,103 @@
+"""What a person sees while an audit runs and when it is over; everything goes to standard error."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from audit.evidence import Evidence
+from audit.observe import Progress as Report
+from audit.report import sentences, view
+from audit.types import Verdict
+
+SCREEN = Console(stderr=True, highlight=False)
+_STYLE = {
+    Verdict.PASS: "bold green",
+    Verdict.CONDITIONAL_PASS: "bold yellow",
+    Verdict.CONDITIONAL_FAIL: "bold yellow",
+    Verdict.NOT_EVALUATED: "bold magenta",
+    Verdict.FAIL: "bold red",
+}
+_WORST = 3
+_PLAIN_STEPS = 5
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """A live bar on a terminal, a few plain lines elsewhere."""
+    if SCREEN.is_terminal:
+        with _bar() as report:
+            yield report
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bar() -> Iterator[Report]:
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=SCREEN, transient=True) as bars:
+        bar = bars.add_task("preparing", total=None)
+        yield lambda what, done, total: bars.update(bar, description=what, completed=done, total=total or None)
+
+
+def _lines() -> Report:
+    shown = -1
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal shown
+        step = _PLAIN_STEPS * done // total if total else _PLAIN_STEPS
+        if step != shown and total:
+            shown = step
+            SCREEN.print(f"{what}: {done:,} of {total:,} forward passes")
+
+    return report
+
+
+def error(what: str, hint: str) -> None:
+    """One problem and what to do about it."""
+    SCREEN.print(f"[bold red]error:[/] {escape(what)}", soft_wrap=True)
+    SCREEN.print(f"       {escape(hint)}", soft_wrap=True)
+
+
+def last_screen(evidence: Evidence, files: tuple[str, ...], notices: tuple[str, ...]) -> None:
+    """The verdict, what stands most in its way or came nearest to it, and where the files are."""
+    results = view.results(evidence)
+    overall = evidence.body.verdict.overall
+    mark = view.MARKS[overall]
+    title = f"{mark.glyph} {overall}" + (" (exploratory)" if evidence.body.verdict.exploratory else "")
+    text = f"{sentences.headline(evidence, results)}\n{sentences.conformity(evidence, results)}"
+    style = _STYLE[Verdict(overall)]
+    SCREEN.print(Panel(escape(text), title=f"[{style}]{title}[/]", title_align="left", border_style=style))
+    SCREEN.print(_worst([row for row in (*results.required, *results.advisory) if not _standing(evidence, row)]))
+    for notice in notices:
+        SCREEN.print(f"[yellow]note:[/] {escape(notice)}", soft_wrap=True)
+    for file in files:
+        SCREEN.print(escape(file), soft_wrap=True)
+
+
+def _standing(evidence: Evidence, row: view.Row) -> bool:
+    """Whether a row is a passed criterion that every policy has: it tells a reader nothing."""
+    standing = {criterion.claim for criterion in evidence.body.policy.criteria if criterion.standing}
+    return row.record.claim in standing and row.record.verdict == "PASS"
+
+
+def _worst(rows: list[view.Row]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "criterion", "measured", "limit", "verdict"):
+        table.add_column(column, overflow="fold")
+    for row in rows[:_WORST]:
+        style = _STYLE[Verdict(row.record.verdict)]
+        measured = " ".join(filter(None, (row.estimate, row.bounds)))
+        cells = (row.mark.glyph, view.clean(row.record.title), measured, row.limit, row.record.verdict)
+        table.add_row(*map(escape, cells), style=style if row.record.verdict != "PASS" else "")
+    return table
+
+
+def plain_output(text: str) -> None:
+    """A result that another program may read: to standard output, untouched."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
