@@ -1,0 +1,40 @@
+"""Shared fixtures."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.world import World
+
+COMMAND = Path(sys.executable).parent / "prune-audit"
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A pair and a test set that pass."""
+    return World(tmp_path / "world")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run the installed `prune-audit` as a user would; text of both streams is kept."""
+
+    def call(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            [COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path, env=environment, **options
+        )
+
+    return call
+
+
+def summary(result: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    """What `--json` printed."""
+    loaded: dict[str, object] = json.loads(result.stdout)
+    return loaded

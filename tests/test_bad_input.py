@@ -1,0 +1,201 @@
+"""Bad input through the installed command: the right code, one message that names the culprit, nothing left."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audit.errors import ExitCode
+from tests.conftest import Command
+from tests.world import CANDIDATE, World, network, weights
+
+Spoil = Callable[[World], None]
+
+
+def missing_model(world: World) -> None:
+    world.candidate.unlink()
+
+
+def missing_data(world: World) -> None:
+    world.data.unlink()
+
+
+def truncated_model(world: World) -> None:
+    world.candidate.write_bytes(world.candidate.read_bytes()[:-200])
+
+
+def empty_model(world: World) -> None:
+    world.candidate.write_bytes(b"")
+
+
+def text_as_model(world: World) -> None:
+    world.candidate.write_text("these are not the weights you are looking for\n" * 20)
+
+
+def other_classes(world: World) -> None:
+    network(world.candidate, np.pad(CANDIDATE, ((0, 0), (0, 1))))
+
+
+def more_classes_than_names(world: World) -> None:
+    for path in (world.reference, world.candidate):
+        network(path, np.pad(CANDIDATE, ((0, 0), (0, 1))))
+
+
+def other_size(world: World) -> None:
+    network(world.candidate, np.zeros((3 * 16 * 16, 4), np.float32), size=16)
+
+
+def spoil_data(**changes: Callable[[np.ndarray], np.ndarray]) -> Spoil:
+    def spoil(world: World) -> None:
+        x, y = world.items.arrays()
+        arrays = {"x": x, "y": y}
+        arrays.update({name: change(arrays[name]) for name, change in changes.items()})
+        np.savez(world.data, **arrays)
+
+    return spoil
+
+
+def _nan(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float32) / 255
+    x[7, 3, 3, 1] = np.nan
+    return x
+
+
+def _high(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32)
+
+
+def _label(y: np.ndarray) -> np.ndarray:
+    y = y.copy()
+    y[5] = 4
+    return y
+
+
+def _negative(y: np.ndarray) -> np.ndarray:
+    y = y.copy()
+    y[5] = -1
+    return y
+
+
+def edit(key: str, value: str) -> Spoil:
+    def spoil(world: World) -> None:
+        assert key in world.policy.read_text()
+        world.policy.write_text(world.policy.read_text().replace(key, value))
+
+    return spoil
+
+
+def audit_key(world: World) -> None:
+    world.audit.write_text(world.audit.read_text().replace('model = "candidate', 'modle = "candidate'))
+
+
+def truncated_data(world: World) -> None:
+    world.data.write_bytes(world.data.read_bytes()[:5000])
+
+
+def conflicting_labels(world: World) -> None:
+    x, y = world.items.arrays()
+    x[1], y[1], y[0] = x[0], 2, 1
+    np.savez(world.data, x=x, y=y)
+
+
+CASES: dict[str, tuple[Spoil, tuple[str, ...]]] = {
+    "missing model": (missing_model, ("candidate.onnx",)),
+    "missing data": (missing_data, ("test.npz",)),
+    "truncated ONNX": (truncated_model, ("candidate.onnx", "not a valid ONNX file")),
+    "empty ONNX": (empty_model, ("candidate.onnx", "empty")),
+    "text called .onnx": (text_as_model, ("candidate.onnx", "not a valid ONNX file")),
+    "other classes": (other_classes, ("reference.onnx has 4 classes", "candidate.onnx has 5")),
+    "names against outputs": (more_classes_than_names, ("names 4 classes", "have 5 outputs")),
+    "other input size": (other_size, ("candidate.onnx", "3 × 16 × 16", "3 × 8 × 8")),
+    "label out of range": (spoil_data(y=_label), ("test.npz", "label 4 of item 5")),
+    "negative label": (spoil_data(y=_negative), ("test.npz", "label -1 of item 5")),
+    "fewer labels than images": (spoil_data(y=lambda y: y[:-3]), ("test.npz", "397 labels for 400 items")),
+    "float labels": (spoil_data(y=lambda y: y.astype(float)), ("test.npz", "float64")),
+    "empty data": (spoil_data(x=lambda x: x[:0], y=lambda y: y[:0]), ("test.npz", "empty")),
+    "object array": (spoil_data(y=lambda y: y.astype(object)), ("test.npz", "Python objects")),
+    "NaN pixel": (spoil_data(x=_nan), ("test.npz", "item 7", "nan")),
+    "pixels beyond 1": (spoil_data(x=_high), ("test.npz", "outside [0, 1]")),
+    "three axes": (spoil_data(x=lambda x: x[..., 0]), ("test.npz", "(400, 8, 8)")),
+    "signed integers": (spoil_data(x=lambda x: x.astype(np.int16)), ("test.npz", "int16")),
+    "truncated data": (truncated_data, ("test.npz", "not a readable .npz")),
+    "one image, two labels": (conflicting_labels, ("test.npz", "items 0 and 1")),
+    "unknown policy key": (edit("at_most", "at_mots"), ("policy.toml:9", "at_mots", "at_most")),
+    "no such claim": (edit("accuracy.drop", "accuracy.dorp"), ("policy.toml:8", "accuracy.dorp", "accuracy.drop")),
+    "wrong unit": (edit('"points"', '"distance"'), ("accuracy.drop is in points",)),
+    "vacuous limit": (edit("at_most = 2.0", "at_most = 100.0"), ("cannot fail",)),
+    "wrong sense": (edit("at_most", "at_least"), ("Write at_most",)),
+    "alpha too large": (edit("alpha = 0.05", "alpha = 0.5"), ("policy.toml:4", "alpha")),
+    "alpha not a number": (edit("alpha = 0.05", "alpha = nan"), ("policy.toml:4", "alpha")),
+    "not TOML": (edit("alpha =", "alpha ="[:-1]), ("policy.toml", "not valid TOML")),
+    "unknown audit key": (audit_key, ("audit.toml", "modle")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_is_refused_by_name(case: str, command: Command, world: World) -> None:
+    spoil, words = CASES[case]
+    spoil(world)
+    result = command("run", world.audit, "--no-pdf")
+    assert result.returncode == ExitCode.INPUT, result.stderr
+    message = " ".join(result.stderr.split())
+    for word in words:
+        assert word in message
+    assert result.stderr.count("error:") == 1
+    assert "Traceback" not in result.stderr
+    assert not world.out.exists()
+
+
+def test_object_arrays_are_never_unpickled(command: Command, world: World) -> None:
+    x, y = world.items.arrays()
+    flag = world.folder / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (flag,)  # type: ignore[return-value]
+
+    np.savez(world.data, x=x, y=y, classes=np.asarray([Payload()] * 4, dtype=object))
+    result = command("run", world.audit, "--no-pdf")
+    assert result.returncode == ExitCode.INPUT
+    assert not flag.exists()
+
+
+def test_folder_of_another_audit_is_refused(command: Command, world: World) -> None:
+    assert command("run", world.audit, "--no-pdf").returncode == ExitCode.ACCEPTED
+    before = {path: path.read_bytes() for path in world.out.rglob("*") if path.is_file()}
+    network(world.candidate, weights(second=30.0))
+    result = command("run", world.audit, "--no-pdf")
+    assert result.returncode == ExitCode.INPUT
+    assert "holds another audit" in result.stderr
+    assert {path: path.read_bytes() for path in world.out.rglob("*") if path.is_file()} == before
+
+
+def test_folder_with_other_things_is_refused(command: Command, world: World) -> None:
+    world.out.mkdir()
+    (world.out / "thesis.tex").write_text("do not touch")
+    result = command("run", world.audit, "--no-pdf")
+    assert result.returncode == ExitCode.INPUT
+    assert [path.name for path in world.out.iterdir()] == ["thesis.tex"]
+
+
+def test_unknown_policy_gets_a_suggestion(command: Command, world: World) -> None:
+    result = command("run", world.audit, "--policy", "standart")
+    assert result.returncode == ExitCode.INPUT
+    assert "Did you mean 'standard" in result.stderr
+
+
+def test_flags_and_file_together_are_refused(command: Command, world: World) -> None:
+    result = command("run", world.audit, "--candidate", world.candidate)
+    assert result.returncode == ExitCode.INPUT
+    assert "--candidate" in result.stderr
+
+
+def test_flags_alone_need_all_subjects(command: Command, world: World) -> None:
+    result = command("run", "--reference", world.reference, "--data", world.data)
+    assert result.returncode == ExitCode.INPUT
+    assert "--candidate" in result.stderr
+
+
+def test_unknown_option_is_a_usage_error(command: Command) -> None:
+    assert command("run", "--canddate", "x.onnx").returncode == ExitCode.INPUT

@@ -1,0 +1,66 @@
+"""What is made of two networks' outputs, against hand-computed values and scipy."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.special import log_softmax, softmax
+
+from audit.tasks.classification import Classification
+from audit.types import Missing, OutputKind
+
+TASK = Classification()
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(50, 7)).astype(np.float32) * 3
+OTHER = RNG.normal(size=(50, 7)).astype(np.float32) * 3
+LABELS = RNG.integers(0, 7, 50)
+
+
+def compare(
+    a: np.ndarray, b: np.ndarray, kind_a: OutputKind = OutputKind.LOGITS, kind_b: OutputKind = OutputKind.LOGITS
+) -> dict[str, np.ndarray]:
+    return dict(TASK.compare(LABELS[: len(a)] % a.shape[1], ({"output": a}, kind_a), ({"output": b}, kind_b)))
+
+
+def test_distances_against_scipy() -> None:
+    p, q = softmax(LOGITS.astype(float), axis=1), softmax(OTHER.astype(float), axis=1)
+    columns = compare(LOGITS, OTHER)
+    np.testing.assert_allclose(columns["softmax_l2"], np.sqrt(((p - q) ** 2).sum(1)), atol=1e-12)
+    np.testing.assert_allclose(columns["softmax_linf"], np.abs(p - q).max(1), atol=1e-12)
+    np.testing.assert_allclose(columns["jensen_shannon"], jensenshannon(p, q, axis=1, base=2) ** 2, atol=1e-12)
+    assert (columns["agree"] == (p.argmax(1) == q.argmax(1))).all()
+
+
+@pytest.mark.parametrize("kind", [OutputKind.PROBABILITIES, OutputKind.LOG_PROBABILITIES])
+def test_the_way_a_network_ends_changes_no_distance(kind: OutputKind) -> None:
+    ended = softmax(OTHER, axis=1) if kind is OutputKind.PROBABILITIES else log_softmax(OTHER, axis=1)
+    assert TASK.settle({"output": ended}, OutputKind.AUTO) is kind
+    assert TASK.settle({"output": OTHER}, OutputKind.AUTO) is OutputKind.LOGITS
+    plain, same = compare(LOGITS, OTHER), compare(LOGITS, ended, kind_b=kind)
+    for name, values in plain.items():
+        np.testing.assert_allclose(same[name], values, atol=1e-6)
+
+
+def test_declarations_are_checked() -> None:
+    probabilities = {"output": softmax(LOGITS, axis=1)}
+    assert isinstance(TASK.settle(probabilities, OutputKind.LOGITS), Missing)
+    assert isinstance(TASK.settle({"output": LOGITS}, OutputKind.PROBABILITIES), Missing)
+    logs = {"output": log_softmax(LOGITS, axis=1)}
+    assert TASK.settle(logs, OutputKind.LOGITS) is OutputKind.LOGITS
+
+
+def test_rank_breaks_ties_like_argmax() -> None:
+    tied = np.zeros((3, 4), np.float32)
+    tied[2, 3] = 1
+    columns = TASK.compare(
+        np.asarray([0, 2, 3]), ({"output": tied}, OutputKind.LOGITS), ({"output": tied}, OutputKind.LOGITS)
+    )
+    assert columns["rank_reference"].tolist() == [0, 2, 0]
+    assert ((columns["rank_reference"] == 0) == (tied.argmax(1) == [0, 2, 3])).all()
+
+
+def test_extreme_outputs_stay_in_range() -> None:
+    huge = np.asarray([[3e38, -3e38], [0, 0], [1e-30, 0]], np.float32)
+    columns = compare(huge, huge[:, ::-1].copy())
+    assert columns["softmax_l2"][0] == pytest.approx(np.sqrt(2))
+    assert columns["jensen_shannon"][0] == pytest.approx(1.0)
+    assert np.isfinite(np.concatenate([values.astype(float) for values in columns.values()])).all()

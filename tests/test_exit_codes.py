@@ -1,0 +1,181 @@
+"""Every verdict and exit code through the installed command."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audit import __version__
+from audit.errors import ExitCode
+from tests.conftest import COMMAND, Command, summary
+from tests.world import CANDIDATE, Items, World, network
+
+
+def verdict(command: Command, world: World) -> tuple[int, str, str]:
+    result = command("run", world.audit, "--no-pdf", "--json")
+    body = summary(result)
+    assert body["exit_code"] == result.returncode
+    return result.returncode, str(body["verdict"]), str(body["reason"])
+
+
+def test_pass_is_accepted(command: Command, world: World) -> None:
+    assert verdict(command, world) == (0, "PASS", "proven-within-limit")
+    files = {path.name for path in world.out.iterdir()}
+    assert {"evidence.json", "certificate.html", "junit.xml", "summary.md", "plan.json", "ledger"} <= files
+
+
+def test_proven_drop_fails(command: Command, tmp_path: Path) -> None:
+    world = World(tmp_path / "w", Items(n=400, harm=60))
+    assert verdict(command, world) == (1, "FAIL", "proven-beyond-limit")
+
+
+def test_too_few_items_are_conditional(command: Command, tmp_path: Path) -> None:
+    world = World(tmp_path / "w", Items(n=60, errors=2))
+    assert verdict(command, world) == (3, "CONDITIONAL PASS", "within-limit-not-proven")
+
+
+def test_conditional_pass_is_accepted_where_the_policy_says_so(command: Command, tmp_path: Path) -> None:
+    world = World(tmp_path / "w", Items(n=60, errors=2), accept='["PASS", "CONDITIONAL PASS"]')
+    assert verdict(command, world) == (0, "CONDITIONAL PASS", "within-limit-not-proven")
+
+
+def test_estimate_beyond_the_limit_is_a_conditional_fail(command: Command, tmp_path: Path) -> None:
+    world = World(tmp_path / "w", Items(n=60, errors=2, harm=2))
+    assert verdict(command, world) == (3, "CONDITIONAL FAIL", "beyond-limit-not-proven")
+
+
+def test_broken_reference_decides_nothing(command: Command, tmp_path: Path) -> None:
+    # The reference is right on 60 %: not proven to miss the floor of 70 % here, but not proven to reach it.
+    world = World(tmp_path / "w", Items(n=60, errors=20))
+    assert verdict(command, world)[0] == ExitCode.NOT_EVALUATED
+    body = json.loads((world.out / "evidence.json").read_text())["body"]
+    drop = next(d for d in body["decisions"] if d["claim"] == "accuracy.drop")
+    assert (drop["verdict"], drop["reason"]) == ("NOT EVALUATED", "reference-floor")
+
+
+def test_two_percent_against_none_is_no_pass(command: Command, tmp_path: Path) -> None:
+    # A drop of 2 points within a limit of 5: only the floor stands between a dead reference and a PASS.
+    world = World(tmp_path / "w", Items(n=400, errors=392, harm=8), limit=5.0)
+    code, overall, _ = verdict(command, world)
+    assert (code, overall) == (1, "FAIL")
+    body = json.loads((world.out / "evidence.json").read_text())["body"]
+    by_claim = {d["claim"]: d for d in body["decisions"]}
+    assert by_claim["reference.accuracy"]["verdict"] == "FAIL"
+    assert by_claim["accuracy.drop"]["verdict"] == "NOT EVALUATED"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_or_infinity_in_an_output_blocks(command: Command, world: World, bad: float) -> None:
+    broken = CANDIDATE.copy()
+    broken[-1, -1] = bad  # one weight, on a pixel that is zero in few images
+    network(world.candidate, broken)
+    code, overall, _ = verdict(command, world)
+    assert (code, overall) == (1, "FAIL")
+    body = json.loads((world.out / "evidence.json").read_text())["body"]
+    by_claim = {d["claim"]: d for d in body["decisions"]}
+    assert by_claim["integrity.nonfinite@role=candidate"]["verdict"] == "FAIL"
+    assert by_claim["accuracy.drop"]["reason"] == "non-finite"
+
+
+def test_policy_without_a_required_criterion_decides_nothing(command: Command, world: World) -> None:
+    world.policy.write_text(world.policy.read_text() + "required = false\n")
+    assert verdict(command, world) == (4, "NOT EVALUATED", "no-required-criterion")
+
+
+def test_duplicated_test_set_blocks(command: Command, world: World) -> None:
+    x, y = world.items.arrays()
+    np.savez(world.data, x=np.concatenate([x] * 10), y=np.concatenate([y] * 10))
+    code, overall, _ = verdict(command, world)
+    assert (code, overall) == (1, "FAIL")
+    body = json.loads((world.out / "evidence.json").read_text())["body"]
+    assert body["data"][0]["items"] == len(x)
+    assert body["data"][0]["duplicates"] == 9 * len(x)
+
+
+def test_judge_repeats_the_certificate_and_another_policy_is_exploratory(command: Command, world: World) -> None:
+    first = summary(command("run", world.audit, "--no-pdf", "--json"))
+    again = command("judge", world.out, "--no-pdf", "--json")
+    assert again.returncode == ExitCode.ACCEPTED
+    assert summary(again)["id"] == first["id"]
+
+    lenient = world.folder / "lenient.toml"
+    lenient.write_text(world.policy.read_text().replace("at_most = 2.0", "at_most = 5.0"))
+    other = command("judge", world.out, "--policy", lenient, "--no-pdf", "--json")
+    assert other.returncode == ExitCode.CONDITIONAL
+    assert (summary(other)["verdict"], summary(other)["accepted"]) == ("PASS", False)
+
+
+def test_render_writes_the_same_certificate_again(command: Command, world: World) -> None:
+    command("run", world.audit, "--no-pdf")
+    copy = world.folder / "copy"
+    result = command("render", world.out / "evidence.json", "--out", copy, "--no-pdf")
+    assert result.returncode == ExitCode.ACCEPTED
+    for name in ("evidence.json", "certificate.html", "junit.xml", "summary.md"):
+        assert (copy / name).read_bytes() == (world.out / name).read_bytes()
+
+
+def test_altered_evidence_is_refused(command: Command, world: World) -> None:
+    command("run", world.audit, "--no-pdf")
+    path = world.out / "evidence.json"
+    path.write_text(path.read_text().replace('"CONDITIONAL PASS":0', '"CONDITIONAL PASS":1'))
+    result = command("render", path)
+    assert result.returncode == ExitCode.INPUT
+    assert "does not match its id" in result.stderr
+
+
+def test_full_disk_leaves_no_half_file(world: World) -> None:
+    # A limit on file sizes fails a write the way a full disk does, and the command must not notice beforehand.
+    result = subprocess.run(
+        ["bash", "-c", f'ulimit -f 8; exec "{COMMAND}" run "{world.audit}" --no-pdf'],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == ExitCode.NOT_EVALUATED, result.stderr
+    assert "cannot be written" in result.stderr
+    assert not [path for path in world.out.rglob("*") if path.name.startswith(".")]
+    assert not (world.out / "certificate.html").exists()
+    again = subprocess.run([COMMAND, "run", world.audit, "--no-pdf"], capture_output=True, text=True, check=False)
+    assert again.returncode == ExitCode.ACCEPTED, again.stderr
+
+
+def test_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
+    world = World(tmp_path / "w", Items(n=60_000))
+    process = subprocess.Popen(
+        [COMMAND, "run", world.audit, "--no-pdf"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    seal = world.out / "ledger" / "manifest.jsonl"
+    while not seal.exists() and process.poll() is None:
+        time.sleep(0.01)  # for the process to get under way; nothing is asserted about time
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == ExitCode.INTERRUPTED, errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert not (world.out / "evidence.json").exists()
+    measured = len(seal.read_text().splitlines())
+    resumed = subprocess.run([COMMAND, "run", world.audit, "--no-pdf"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == ExitCode.ACCEPTED, resumed.stderr
+    passes = json.loads((world.out / "evidence.json").read_text())["run"]["passes"]
+    assert sum(passes.values()) <= 2 * 60_000 - measured * 1
+
+
+def test_a_bug_of_ours_is_reported_as_one(world: World) -> None:
+    code = (
+        "import sys; from audit import api, cli\n"
+        "def broken(*a, **k): raise ZeroDivisionError('planted')\n"
+        f"api.run = broken; sys.argv = ['prune-audit', 'run', {str(world.audit)!r}]; cli.main()"
+    )
+    result = subprocess.run(
+        [COMMAND.parent / "python", "-c", code], capture_output=True, text=True, check=False, cwd=world.folder
+    )
+    assert result.returncode == ExitCode.BUG
+    assert "ZeroDivisionError: planted" in result.stderr
+    assert __version__ in result.stderr
+    assert "onnxruntime" in result.stderr
