@@ -35,7 +35,7 @@ def report() -> ExitCode:
 def _examine() -> Iterator[Symptom]:
     for name, version in runtime.packages().items():
         yield Symptom(name, version)
-    yield from (Symptom(key, str(value)) for key, value in runtime.host().items() if key != "node")
+    yield from (Symptom(key, str(value)) for key, value in runtime.host().items())
     yield _provider()
     yield _checks()
     yield _pango()

@@ -34,7 +34,6 @@ def host() -> dict[str, str | int]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": threads(),
-        "node": platform.node(),
     }
 
 
