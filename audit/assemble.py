@@ -46,13 +46,15 @@ def body(
     """Everything that is certified."""
     alpha = plan.policy.alpha
     records = {claim: _finding(finding, asked.metrics[claim.metric], alpha) for claim, finding in findings.items()}
-    accepted = decisions.overall.value in plan.policy.accept and not exploratory
+    accepted = decisions.overall.value in plan.policy.accept and not exploratory and not plan.deviations
     return Body(
         tool=plan.tool,
         models=tuple(_settled(model, outputs) for model in plan.models),
         data=plan.data,
         plan=plan.plan,
         policy=plan.policy,
+        declared_accuracy=plan.declared_accuracy,
+        packages=plan.packages,
         findings=tuple(records[claim] for claim in sorted(records)),
         decisions=tuple(_decision(part, records, asked.metrics) for part in decisions.parts),
         verdict=VerdictRecord(

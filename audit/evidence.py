@@ -1,13 +1,14 @@
 """The evidence: the machine record of an audit, of which every certificate is only a rendering.
 
-`body` holds what was examined, under which rules, and what came out: no clock, no host, so that its digest,
-the certificate id, is the same wherever and whenever the same audit is run. `run` holds the circumstances.
+`body` holds what was examined, under which rules, and what came out: no clock, no file name, no host, so that its
+digest, the certificate id, is the same whenever and wherever the same audit is run with the same libraries and
+threads. `run` holds the circumstances.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from audit import digest
 from audit.errors import AuditError
@@ -16,6 +17,7 @@ SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VerdictName = Literal["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
+_RANKS: tuple[VerdictName, ...] = get_args(VerdictName)
 RoleName = Literal["reference", "candidate"]
 
 
@@ -47,10 +49,9 @@ class Adapter(Record):
 
 
 class ModelRecord(Record):
-    """A model that took part: named for people, identified by its digest."""
+    """A model that took part, identified by its digest; what its file is called stands in `Run.names`."""
 
     role: RoleName
-    name: str
     format: str
     sha256: Sha256
     bytes: int
@@ -64,7 +65,6 @@ class DataRecord(Record):
     """A data set that was used: identified by the digest over its item ids and labels in stored order."""
 
     role: Literal["test"]
-    name: str
     sha256: Sha256
     items: int = Field(description="distinct items that count")
     duplicates: int = Field(description="further copies of an item, which do not count")
@@ -110,7 +110,7 @@ class PolicyRecord(Record):
 
     id: str
     title: str
-    source: str = Field(description="'built-in' or the name of the policy file")
+    source: Literal["built-in", "file"]
     sha256: Sha256 = Field(description="digest of the meaning: comments and layout of the file do not count")
     alpha: float
     accept: tuple[VerdictName, ...]
@@ -166,7 +166,7 @@ class VerdictRecord(Record):
     overall: VerdictName
     reason: str
     accepted: bool = Field(description="the policy accepts this verdict, and nothing below forbids it")
-    exploratory: bool = Field(description="judged by a policy other than the one fixed before the run")
+    exploratory: bool = Field(description="judged by another policy, or another program, than before the run")
     exit_code: int
     counts: dict[VerdictName, int] = Field(description="required criteria by verdict")
 
@@ -179,11 +179,29 @@ class Body(Record):
     data: tuple[DataRecord, ...]
     plan: PlanRecord
     policy: PolicyRecord
+    declared_accuracy: float | None = Field(None, description="of the reference, in percent, by the audit file")
+    packages: dict[str, str] = Field({}, description="libraries that the networks ran with")
     findings: tuple[FindingRecord, ...]
     decisions: tuple[DecisionRecord, ...]
     verdict: VerdictRecord
     deviations: tuple[str, ...] = Field(description="what departs from a plain run, one sentence each")
     not_covered: tuple[str, ...] = Field(description="what this audit says nothing about")
+
+    @model_validator(mode="after")
+    def _verdict_follows(self) -> "Body":
+        """A record whose verdict is better than its own decisions is no evidence."""
+        standing = {criterion.claim for criterion in self.policy.criteria if criterion.standing}
+        required = [part for part in self.decisions if part.required]
+        ranks = [_RANKS.index(part.verdict) for part in required]
+        if all(part.claim in standing for part in required):
+            ranks.append(_RANKS.index("NOT EVALUATED"))
+        stated = self.verdict
+        allowed = stated.overall in self.policy.accept and not stated.exploratory and not self.deviations
+        if stated.overall != _RANKS[max(ranks)] or stated.accepted != allowed:
+            raise ValueError("its verdict does not follow from its decisions")
+        if (stated.exit_code == 0) != stated.accepted:
+            raise ValueError("its exit code does not follow from its verdict")
+        return self
 
 
 class Parties(Record):
@@ -204,7 +222,8 @@ class Run(Record):
     passes: dict[RoleName, int] = Field(description="items that went through each model in this run")
     reused: tuple[str, ...] = Field(description="observation files taken from earlier audits, by key")
     host: dict[str, str | int]
-    packages: dict[str, str]
+    packages: dict[str, str] = Field(description="libraries that decided and rendered")
+    names: dict[Literal["reference", "candidate", "test"], str] = Field(description="what the files are called")
     command: tuple[str, ...]
     parties: Parties
 
@@ -229,17 +248,18 @@ def seal(body: Body, run: Run) -> Evidence:
 
 def load(path: Path) -> Evidence:
     """Read an evidence file; raises AuditError when it is unreadable, malformed or not what its id says."""
+    hint = "Name the evidence.json that `prune-audit run` wrote."
     try:
         evidence = Evidence.model_validate_json(path.read_bytes())
+        found = seal(evidence.body, evidence.run).id
     except OSError as error:
-        raise AuditError(f"{path}: cannot be read ({error.strerror})", "Name an evidence.json.") from error
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise AuditError(
-            f"{path}: not an evidence file ({where}: {first['msg']})",
-            "Name the evidence.json that `prune-audit run` wrote.",
-        ) from error
-    if seal(evidence.body, evidence.run).id != evidence.id:
+        raise AuditError(f"{path}: not an evidence file ({where}: {first['msg']})", hint) from error
+    except ValueError as error:
+        raise AuditError(f"{path}: not an evidence file ({error})", hint) from error
+    if found != evidence.id:
         raise AuditError(f"{path}: its content does not match its id", "The file was altered; run the audit again.")
     return evidence

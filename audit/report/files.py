@@ -7,7 +7,7 @@ from audit.errors import AuditError
 from audit.evidence import Evidence
 from audit.report import html, junit, markdown
 from audit.report import pdf as paper
-from audit.storage import guarded, write_atomic
+from audit.storage import guarded, require_free, write_atomic
 
 RENDERINGS = ("certificate.html", "certificate.pdf", "junit.xml", "summary.md")
 
@@ -27,6 +27,8 @@ def write_all(evidence: Evidence, folder: Path, *, pdf: bool = True) -> Files:
     this, no certificate stands beside an evidence that is not its own. Each file appears whole or not at all.
     Raises StorageError when the medium takes no more data.
     """
+    if not any((folder / name).exists() for name in ("evidence.json", "plan.json")):
+        require_free(folder)
     for name in RENDERINGS:
         with guarded(folder / name):
             (folder / name).unlink(missing_ok=True)

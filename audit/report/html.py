@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from audit.evidence import DataRecord, Evidence, FindingRecord
 from audit.report import numbers, plots, sentences, templates
-from audit.report.view import MARKS, certificate_number, clean, issued, model, not_for_release, results
+from audit.report.view import MARKS, certificate_number, clean, issued, model, name, not_for_release, results
 
 MOST_CLASSES = 200
 
@@ -52,6 +52,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "floor": numbers.limit(evidence.body.policy.reference_floor, "%"),
         "not_for_release": not_for_release(evidence),
         "marks": MARKS,
+        "name": name,
         "numbers": numbers,
         "sentences": sentences,
         "style": (templates.FOLDER / "style.css").read_text(encoding="utf-8"),
@@ -70,7 +71,7 @@ def _metrics(evidence: Evidence) -> dict[str, FindingRecord]:
 
 def _classes(data: DataRecord) -> Iterator[tuple[str, str]]:
     """Name and size of each class; of very many the first ones and how many more there are."""
-    for name, size in list(zip(data.classes, data.per_class, strict=False))[:MOST_CLASSES]:
-        yield name, numbers.count(size)
+    for label, size in list(zip(data.classes, data.per_class, strict=False))[:MOST_CLASSES]:
+        yield label, numbers.count(size)
     if len(data.classes) > MOST_CLASSES:
         yield "and", f"{numbers.count(len(data.classes) - MOST_CLASSES)} more classes"

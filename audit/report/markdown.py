@@ -4,7 +4,7 @@ import re
 
 from audit.evidence import Evidence
 from audit.report import numbers, sentences
-from audit.report.view import MARKS, Row, certificate_number, clean, not_for_release, results
+from audit.report.view import MARKS, Row, certificate_number, clean, name, not_for_release, results
 
 MOST_ROWS = 50
 _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
@@ -67,8 +67,8 @@ def _line(row: Row) -> str:
 def _digests(evidence: Evidence) -> str:
     body = evidence.body
     named = [
-        *((model.role, model.name, model.sha256) for model in body.models),
-        *((f"{data.role} data", data.name, data.sha256) for data in body.data),
+        *((model.role, name(evidence, model.role), model.sha256) for model in body.models),
+        *((f"{data.role} data", name(evidence, data.role), data.sha256) for data in body.data),
         ("policy", body.policy.id, body.policy.sha256),
         ("certificate", "id", evidence.id),
     ]

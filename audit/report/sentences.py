@@ -6,7 +6,7 @@ that a model is safe; parts of a result are individual statements, only the over
 
 from audit.evidence import Evidence
 from audit.report import numbers
-from audit.report.view import Results, clean, model
+from audit.report.view import Results, clean, name
 
 NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
 
@@ -35,7 +35,7 @@ def scope(results: Results) -> str:
 def conformity(evidence: Evidence, results: Results) -> str:
     """Which policy is met or not met, and no more than the evidence shows."""
     body = evidence.body
-    who = clean(candidate.name) if (candidate := model(evidence, "candidate")) else "The candidate"
+    who = clean(name(evidence, "candidate"))
     policy = f"policy {clean(body.policy.id)}"
     open_parts = sum(row.record.verdict != "PASS" for row in results.required)
     if body.verdict.exploratory:

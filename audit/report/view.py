@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from audit.errors import AuditError
 from audit.evidence import DecisionRecord, Evidence, ModelRecord, RoleName, VerdictName
@@ -178,6 +179,11 @@ def _rank(record: DecisionRecord) -> tuple[int, float, str]:
 def model(evidence: Evidence, role: RoleName) -> ModelRecord | None:
     """The model in that role, if the evidence names one."""
     return next((record for record in evidence.body.models if record.role == role), None)
+
+
+def name(evidence: Evidence, role: RoleName | Literal["test"]) -> str:
+    """What the file of a model or of the data is called; a label, which no digest covers."""
+    return evidence.run.names.get(role, f"The {role}")
 
 
 def not_for_release(evidence: Evidence) -> bool:

@@ -128,7 +128,7 @@ def build(
     required = [d.verdict for d in decisions if d.required]
     overall = max(required, key=worst.index, default="NOT EVALUATED")
     accepted = overall in accept and not exploratory and not deviations
-    codes = {"PASS": 0, "FAIL": 1, "NOT EVALUATED": 4}
+    codes = {"FAIL": 1, "NOT EVALUATED": 4}
     adapter = ev.Adapter(
         layout="NCHW", range=(0.0, 1.0), mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616), outputs="logits"
     )
@@ -138,13 +138,13 @@ def build(
     body = ev.Body(
         tool=ev.Tool(name="prune-audit", version="0.1.0", method_set="1", sources_sha256="5a" * 32),
         models=(
-            ev.ModelRecord(role="reference", name="resnet20.onnx", format="ONNX, opset 20", sha256="9c1f" * 16,
+            ev.ModelRecord(role="reference", format="ONNX, opset 20", sha256="9c1f" * 16,
                            bytes=1_094_321, parameters=272_474, nonzero=272_474, adapter=adapter, runtime=runtime),
-            ev.ModelRecord(role="candidate", name=name, format="ONNX, opset 20", sha256="3e07" * 16,
+            ev.ModelRecord(role="candidate", format="ONNX, opset 20", sha256="3e07" * 16,
                            bytes=1_094_321, parameters=272_474, nonzero=109_803, adapter=adapter, runtime=runtime),
         ),
         data=(
-            ev.DataRecord(role="test", name="cifar10-test", sha256="b1d2" * 16, items=10_000, duplicates=0,
+            ev.DataRecord(role="test", sha256="b1d2" * 16, items=10_000, duplicates=0,
                           shape=(3, 32, 32), stored="uint8", classes=classes,
                           per_class=(1000,) * len(classes)),
         ),
@@ -182,6 +182,7 @@ def build(
         passes={"reference": 30_000, "candidate": 30_000}, reused=(),
         host={"system": "Linux 6.1", "cpu": "x86_64", "cores": 8},
         packages={"numpy": "2.4.1", "onnxruntime": "1.32.0", "scipy": "1.17.0", "torch": "2.15.0"},
+        names={"reference": "resnet20.onnx", "candidate": name, "test": "cifar10-test.npz"},
         command=("prune-audit", "run", "audit.toml", "--policy", "standard", "--out", "audit out"),
         parties=parties or ev.Parties(organisation="Northfield Perception", requester="Release board",
                                       prepared_by="", authorised_by=""),

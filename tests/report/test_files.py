@@ -16,7 +16,7 @@ from audit.evidence import Evidence, load
 from audit.report import files, html, pdf
 
 # WeasyPrint leaves the colour profile that it brings along open.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*sRGB2014.icc:ResourceWarning")
+pytestmark = pytest.mark.usefixtures("pango")
 
 NAMES = ["certificate.html", "certificate.pdf", "evidence.json", "junit.xml", "summary.md"]
 
@@ -35,7 +35,8 @@ def test_all_forms_of_one_evidence(passing: Evidence, tmp_path: Path) -> None:
 
 
 def test_without_pdf_none_of_an_earlier_evidence_stays(passing: Evidence, tmp_path: Path) -> None:
-    (tmp_path / "certificate.pdf").write_bytes(b"of another evidence")
+    for name in ("evidence.json", "certificate.pdf"):
+        (tmp_path / name).write_bytes(b"of another evidence")
     files.write_all(passing, tmp_path, pdf=False)
     assert names(tmp_path) == [name for name in NAMES if name != "certificate.pdf"]
 
@@ -61,7 +62,7 @@ def full_disk() -> Iterator[None]:
 
 @pytest.mark.usefixtures("full_disk")
 def test_full_disk_leaves_no_half_file_and_no_foreign_certificate(passing: Evidence, tmp_path: Path) -> None:
-    for name in files.RENDERINGS:
+    for name in ("evidence.json", *files.RENDERINGS):
         (tmp_path / name).write_text("of another evidence")
     with pytest.raises(StorageError, match=r"certificate\.html") as caught:
         files.write_all(passing, tmp_path)

@@ -20,7 +20,7 @@ A4 = (595.28, 841.89)
 LETTER = (612.0, 792.0)
 
 # WeasyPrint leaves the colour profile that it brings along open.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*sRGB2014.icc:ResourceWarning")
+pytestmark = pytest.mark.usefixtures("pango")
 
 
 @pytest.fixture(scope="module")
