@@ -21,6 +21,7 @@ from audit.tasks.classification import Classification
 from audit.types import Role
 
 DEFAULT_OUT = Path("audit-out")
+LEDGER = "ledger"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def run(
         asked = plan.ask(registry.load_all(), Context(subjects.class_names(source, models)))
         fixed = subjects.plan_of(asked_for, base, source, models, asked)
         plan.fix(fixed, folder)
-    ledger = Ledger(folder / "ledger", [Path(lender) / "ledger" for lender in reuse])
+    ledger = Ledger(folder / LEDGER, [_lender(Path(lender)) for lender in reuse])
     with clock.stage("observe"):
         observer = Observer(fixed, models, source, Classification(), ledger, progress)
         observer.observe(asked.probes)
@@ -121,8 +122,8 @@ def judge(
 ) -> Outcome:
     """Decide the ledger of a finished audit again: by its own policy, or exploratorily by another.
 
-    No network runs. With the policy of the run the body, and so the certificate id, comes out the same; any
-    other policy makes an EXPLORATORY certificate, which is never accepted.
+    No network runs. With the policy and the program of the run the body, and so the certificate id, comes out the
+    same; another policy or program makes an EXPLORATORY certificate, which is never accepted.
     """
     folder = Path(folder)
     fixed = plan.load(folder)
@@ -133,9 +134,12 @@ def judge(
         other = fixed
         if policy_name is not None:
             chosen = policy.bind(policy_name, Path(), asked, fixed.declared_accuracy)
-            other = fixed.model_copy(update={"policy": chosen})
-        exploratory = other.policy.sha256 != fixed.policy.sha256
-        ledger = Ledger(folder / "ledger")
+            if chosen.sha256 != fixed.policy.sha256:
+                other = fixed.model_copy(update={"policy": chosen})
+        tool = subjects.tool()
+        exploratory = other is not fixed or tool != fixed.tool
+        other = other.model_copy(update={"tool": tool})
+        ledger = Ledger(folder / LEDGER)
         body = _judge(other, asked, ledger, exploratory=exploratory)
     record = evidence.seal(body, _run(other, clock, Counter(), ledger, command))
     suffix = f"judge-{policy.slug(other.policy.id)}" if exploratory else "judge"
@@ -150,6 +154,12 @@ def render(path: str | Path, *, out: str | Path | None = None, pdf: bool = True)
     target = Path(out) if out is not None else Path(path).parent
     written = files.write_all(record, target, pdf=pdf)
     return Outcome(record, target, written.paths, written.notices)
+
+
+def _lender(folder: Path) -> Path:
+    """The ledger of an earlier audit; raises AuditError where there is none."""
+    plan.load(folder)
+    return folder / LEDGER
 
 
 def _judge(fixed: PlanFile, asked: Asked, ledger: Ledger, *, exploratory: bool) -> Body:
@@ -168,7 +178,8 @@ def _run(fixed: PlanFile, clock: Clock, passes: Counter[Role], ledger: Ledger, c
         passes={role.value: passes[role] for role in Role},
         reused=tuple(ledger.borrowed),
         host=runtime.host(),
-        packages=fixed.packages,
+        packages=runtime.packages(),
+        names=fixed.names,
         command=tuple(command),
         parties=fixed.parties,
     )

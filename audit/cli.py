@@ -209,7 +209,7 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (typer.Exit, typer.Abort):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         console.error(
             f"a bug of prune-audit: {type(error).__name__}: {error}", "Please report it with the lines below."
         )

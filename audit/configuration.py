@@ -1,31 +1,38 @@
 """Reading TOML files into models, with errors that name the file, the key and its line."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from audit import inputs
 from audit.errors import AuditError
 
 _Settings = TypeVar("_Settings", bound="Settings")
 
 
 class Settings(BaseModel):
-    """Base of everything a person writes: frozen, unknown keys are errors, no NaN or infinity."""
+    """Base of everything a person writes: frozen, unknown keys are errors, no NaN or infinity.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Strict: a switch is no number, and a number in quotes is none either.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 def load(path: Path, model: type[_Settings]) -> _Settings:
     """Parse and validate one file; raises AuditError on anything that is not understood."""
+    hint = "Name an existing TOML file."
+    inputs.regular(path, hint)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise AuditError(f"{path}: cannot be read ({error})", "Name an existing TOML file.") from error
+        raise AuditError(f"{path}: cannot be read ({error})", hint) from error
     return parse(text, str(path), model)
 
 
@@ -33,7 +40,7 @@ def parse(text: str, name: str, model: type[_Settings]) -> _Settings:
     """Validate TOML text that came from `name`."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # beyond its own: integers too long, brackets too deep
         raise AuditError(f"{name}: not valid TOML ({error})", "Correct the line that is named.") from error
     return validate(content, name, model, text)
 
@@ -41,9 +48,25 @@ def parse(text: str, name: str, model: type[_Settings]) -> _Settings:
 def validate(content: Mapping[str, object], name: str, model: type[_Settings], text: str = "") -> _Settings:
     """Validate values that came from `name`; `text` is what they were written in, for line numbers."""
     try:
-        return model.model_validate(content)
+        return model.model_validate_json(_json(content, name))
     except ValidationError as error:
         raise AuditError(*_explain(error, text, name, model)) from error
+
+
+def _json(content: Mapping[str, object], name: str) -> bytes:
+    """The same values as JSON, from which strict models still read tuples, enums and paths."""
+    try:
+        return json.dumps(content, default=_plain, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise AuditError(
+            f"{name}: holds a value that no setting takes ({error})", "Use text in UTF-8, numbers, true and false."
+        ) from error
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{value} is a {type(value).__name__}")
 
 
 def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> tuple[str, str]:
@@ -56,6 +79,8 @@ def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel
     if first["type"] == "extra_forbidden":
         known = _keys(model)
         return f"{where}: unknown key {key!r}", did_you_mean(path[-1], known)
+    if first["type"] == "json_invalid":
+        return f"{name}: is nested too deeply", "Correct the file."
     if first["type"] == "missing":
         return f"{where}: {key!r} is missing", f"Add {path[-1]!r} to {name}."
     return (

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,9 +14,10 @@ from rich.table import Table
 from audit.evidence import Evidence
 from audit.observe import Progress as Report
 from audit.report import sentences, view
+from audit.storage import guarded
 from audit.types import Verdict
 
-SCREEN = Console(stderr=True, highlight=False)
+SCREEN = Console(stderr=True, highlight=False, emoji=False)
 _STYLE = {
     Verdict.PASS: "bold green",
     Verdict.CONDITIONAL_PASS: "bold yellow",
@@ -99,5 +101,7 @@ def _worst(rows: list[view.Row]) -> Table:
 
 
 def plain_output(text: str) -> None:
-    """A result that another program may read: to standard output, untouched."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """A result that another program may read: to standard output, untouched, in UTF-8."""
+    with guarded(Path("standard output")):
+        sys.stdout.buffer.write((text if text.endswith("\n") else text + "\n").encode())
+        sys.stdout.buffer.flush()

@@ -146,6 +146,8 @@ class LedgerView(Protocol):
 
     def stored_items(self) -> tuple[int, int]: ...
 
+    def class_counts(self) -> tuple[int, ...]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -4,13 +4,15 @@ import io
 from pathlib import Path
 
 import numpy as np
+from rich.markup import escape
 
 from audit import api, console, resources
-from audit.errors import AuditError, ExitCode
-from audit.storage import write_atomic
+from audit.errors import ExitCode
+from audit.storage import require_free, write_atomic
 
 EXPECTED = {"well-pruned": ExitCode.ACCEPTED, "crude": ExitCode.FAILED}
 """The two candidates, and what an audit must say of them."""
+_MARK = "demonstration.txt"
 
 
 def run(out: Path, items: int, start: int, *, pdf: bool) -> ExitCode:
@@ -19,14 +21,14 @@ def run(out: Path, items: int, start: int, *, pdf: bool) -> ExitCode:
     Writes the models, `test.npz`, an audit file per candidate to try things with, and a folder per certificate.
     The second audit takes over what the reference gave in the first.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "test.npz").exists():
-        raise AuditError(f"{out}: is not empty and holds no demonstration", "Choose another --out.")
+    if not (out / _MARK).is_file():
+        require_free(out)
     _write_inputs(out, items, start)
     codes: dict[str, ExitCode] = {}
     finished: list[Path] = []
     for name in EXPECTED:
         file = out / f"{name}.toml"
-        console.SCREEN.print(f"\n[bold]{name}[/]: prune-audit run {file}")
+        console.SCREEN.print(f"\n[bold]{name}[/]: prune-audit run {escape(str(file))}")
         with console.progress() as progress:
             command = ("prune-audit", "run", str(file))
             outcome = api.run(file, reuse=tuple(finished), pdf=pdf, progress=progress, command=command)
@@ -39,6 +41,7 @@ def run(out: Path, items: int, start: int, *, pdf: bool) -> ExitCode:
 def _write_inputs(out: Path, items: int, start: int) -> None:
     from sample_models.roadsigns import generator
 
+    write_atomic(out / _MARK, b"Made by `prune-audit demo`; everything here may be overwritten by it.\n")
     x, y = generator.generate(start, items)
     buffer = io.BytesIO()
     np.savez(buffer, x=x, y=y, classes=np.asarray(generator.CLASSES))

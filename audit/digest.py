@@ -33,11 +33,11 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def of_sources(folders: Iterable[Path]) -> str:
-    """One digest over every Python file below the folders, by relative name and content."""
+def of_sources(places: Iterable[Path]) -> str:
+    """One digest over Python files, and every Python file below folders, by relative name and content."""
     entries = {
-        f"{folder.name}/{path.relative_to(folder).as_posix()}": of_file(path)
-        for folder in folders
-        for path in sorted(folder.rglob("*.py"))
+        f"{place.name}/{path.relative_to(place).as_posix()}": of_file(path)
+        for place in places
+        for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])
     }
     return of_json(entries)

@@ -22,6 +22,8 @@ from audit.contracts import Columns
 from audit.errors import AuditError
 from audit.storage import append_line, write_atomic
 
+MANIFEST = "manifest.jsonl"
+
 
 @dataclass
 class Ledger:
@@ -33,6 +35,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self._seals = _seals(self.folder)
+        _cut_torn_line(self.folder / MANIFEST)
         self._lent = [(folder, _seals(folder)) for folder in self.lenders]
 
     def has(self, key: str) -> bool:
@@ -55,14 +58,20 @@ class Ledger:
     def _store(self, key: str, content: bytes) -> None:
         write_atomic(_path(self.folder, key), content)
         seal = digest.of_bytes(content)
-        append_line(self.folder / "manifest.jsonl", json.dumps({"key": key, "sha256": seal}))
+        append_line(self.folder / MANIFEST, json.dumps({"key": key, "sha256": seal}))
         self._seals[key] = seal
 
     def get(self, key: str) -> Columns:
         """An observation's columns; raises AuditError when it is missing, foreign or damaged."""
         if key not in self._seals:
             raise AuditError(f"{_path(self.folder, key)}: not in the ledger", "Run the audit again to measure it.")
-        table = pq.read_table(io.BytesIO(_sealed_bytes(self.folder, key, self._seals[key])))
+        content = _sealed_bytes(self.folder, key, self._seals[key])
+        try:
+            table = pq.read_table(io.BytesIO(content))
+        except pa.ArrowException as error:
+            raise AuditError(
+                f"{_path(self.folder, key)}: is no observation", "Delete the ledger, run again."
+            ) from error
         if (table.schema.metadata or {}).get(b"key") != key.encode():
             raise AuditError(f"{_path(self.folder, key)}: is another observation", "Delete it and run the audit again.")
         return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
@@ -79,15 +88,21 @@ def _path(folder: Path, key: str) -> Path:
 
 def _seals(folder: Path) -> dict[str, str]:
     """The manifest: key → digest. A torn last line, left by an interruption, is no entry."""
-    path = folder / "manifest.jsonl"
+    path = folder / MANIFEST
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").split("\n")
     try:
+        lines = path.read_text(encoding="utf-8").split("\n")
         entries = [json.loads(line) for line in lines[:-1]]
         return {entry["key"]: entry["sha256"] for entry in entries}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise AuditError(f"{path}: is damaged ({error})", "Delete the ledger and run the audit again.") from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove what an interruption left of a last line, before another is appended to it."""
+    if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+        write_atomic(path, content[: content.rfind(b"\n") + 1])
 
 
 def _sealed_bytes(folder: Path, key: str, seal: str) -> bytes:

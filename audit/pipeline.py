@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from audit import digest
 from audit.contracts import Check, Columns, Probe, Task, Trace
-from audit.data.manifest import judging_order
+from audit.data import manifest
 from audit.errors import AuditError
 from audit.ledger import Ledger
 from audit.plan import Asked, PlanFile
-from audit.types import Claim, Finding, Missing, OutputKind, Role
+from audit.types import Claim, Exact, Finding, Missing, OutputKind, Role
 
 
 @dataclass
@@ -47,6 +47,10 @@ class View:
         data = self.plan.data[0]
         return data.duplicates, data.items + data.duplicates
 
+    def class_counts(self) -> tuple[int, ...]:
+        """Distinct items per class of the test set."""
+        return self.plan.data[0].per_class
+
     def outputs(self, role: Role) -> OutputKind | Missing:
         """What a model's outputs are, settled over the first probe."""
         columns = self._observed(role, self.plan.plan.probes[0].sha256)
@@ -68,8 +72,11 @@ class View:
                     f"the two models' observations differ in {name!r}",
                     "Delete the ledger and run the audit again.",
                 )
-        if len(np.unique(reference["id"], axis=0)) < len(reference["id"]):
-            raise AuditError("an item occurs twice in the ledger", "Delete the ledger and run the audit again.")
+        if manifest.digest_of(reference["id"], reference["label"]) != self.plan.data[0].sha256:
+            raise AuditError(
+                "the items in the ledger differ from the test set of this audit",
+                "Delete the ledger and run the audit again.",
+            )
         for role, columns in sides.items():
             bad = int((~_finite(columns)).sum())
             if bad:
@@ -78,7 +85,7 @@ class View:
         wrong = next((kind for kind in kinds.values() if isinstance(kind, Missing)), None)
         if wrong is not None:
             return wrong
-        order = judging_order(reference["id"])
+        order = manifest.judging_order(reference["id"])
         labels = reference["label"][order]
         settled = {
             role: ({"output": side["output"][order]}, OutputKind(str(kinds[role]))) for role, side in sides.items()
@@ -106,10 +113,12 @@ def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> M
         for finding in check.measure(asked.context, view):
             if finding.claim not in promised or finding.claim in delivered:
                 raise RuntimeError(f"{finding.claim.id!r} was not promised, or delivered twice")
+            if not isinstance(finding.statistic, Missing | Exact) and finding.statistic.n > view.plan.data[0].items:
+                raise RuntimeError(f"{finding.claim.id!r} counts {finding.statistic.n} items, more than there are")
             delivered[finding.claim] = finding
     except AuditError:
         raise
-    except Exception as error:  # whatever a check does, it must not decide by crashing
+    except (Exception, SystemExit) as error:  # whatever a check does, it must not decide by crashing
         absent = Missing("check-crashed", f"check {check.name!r}: {type(error).__name__}: {error}")
         delivered = {}
     return {claim: delivered.get(claim, Finding(claim, absent)) for claim in promised}

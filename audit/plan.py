@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from audit import digest
 from audit.contracts import Ask, Check, Context, Probe
 from audit.digest import Json
@@ -19,9 +17,10 @@ from audit.evidence import (
     PolicyRecord,
     ProbeRecord,
     Record,
+    Sha256,
     Tool,
 )
-from audit.storage import write_atomic
+from audit.storage import exists, require_free, write_atomic
 from audit.types import Claim, Metric, Role
 
 CHUNK = 4096
@@ -53,12 +52,17 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
             if claim.metric not in own or claim in claims:
                 raise RuntimeError(f"check {check.name!r} may not promise {claim.id!r}")
             claims[claim] = check
+        if twice := own.keys() & metrics.keys():
+            raise AuditError(
+                f"check {check.name!r} redefines the metric {min(twice)!r}",
+                "Mend or uninstall the package of that check.",
+            )
         metrics.update(own)
     return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics)
 
 
 class PlanFile(Record):
-    """`plan.json`: who is examined, on what, by which rules; its digest names the audit."""
+    """Who is examined, on what, by which rules; its digest names the audit."""
 
     format: Literal["prune-audit/plan/1"] = "prune-audit/plan/1"
     tool: Tool
@@ -69,12 +73,13 @@ class PlanFile(Record):
     declared_accuracy: float | None
     packages: dict[str, str]
     deviations: tuple[str, ...]
+    names: dict[Literal["reference", "candidate", "test"], str]
     parties: Parties
 
     @property
-    def digest(self) -> str:
-        """Over everything but the names of people, which change no result."""
-        return digest.of_json(self.model_dump(mode="json", exclude={"parties"}))
+    def meaning(self) -> dict[str, Json]:
+        """Everything but names, which change no result."""
+        return self.model_dump(mode="json", exclude={"names", "parties"})
 
     def model(self, role: Role) -> ModelRecord:
         return next(model for model in self.models if model.role == role)
@@ -117,26 +122,53 @@ def record(asked: Asked, checks: Sequence[str], chunk: int, batch: int) -> PlanR
     )  # fmt: skip
 
 
+class SealedPlan(Record):
+    """`plan.json`: a plan and the digest that shows an edit."""
+
+    plan: PlanFile
+    sha256: Sha256
+
+
 def fix(plan: PlanFile, folder: Path) -> None:
     """Write the plan down, or find the very same one there; another audit's folder is refused."""
     path = folder / FILE
-    if path.exists():
-        if load(folder).digest != plan.digest:
+    if exists(path):
+        difference = _difference(load(folder).meaning, plan.meaning)
+        if difference:
             raise AuditError(
-                f"{folder}: holds another audit",
+                f"{folder}: holds another audit (its {difference} differs)",
                 "Choose another --out. To judge its results by another policy, use `prune-audit judge`.",
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AuditError(f"{folder}: is not empty and holds no audit", "Choose another --out, or an empty folder.")
-    write_atomic(path, digest.canonical(plan.model_dump(mode="json")))
+    else:
+        require_free(folder)
+    sealed = SealedPlan(plan=plan, sha256=_seal(plan))
+    write_atomic(path, digest.canonical(sealed.model_dump(mode="json")))
 
 
 def load(folder: Path) -> PlanFile:
-    """The plan in an output folder."""
+    """The plan in an output folder; raises AuditError where there is none, or an edited one."""
     path = folder / FILE
     try:
-        return PlanFile.model_validate_json(path.read_bytes())
+        sealed = SealedPlan.model_validate_json(path.read_bytes())
     except OSError as error:
         raise AuditError(f"{path}: cannot be read ({error.strerror})", "Name a folder that an audit wrote.") from error
-    except ValidationError as error:
+    except ValueError as error:
         raise AuditError(f"{path}: is not a plan of this version", "Run the audit again in a new folder.") from error
+    if _seal(sealed.plan) != sealed.sha256:
+        raise AuditError(f"{path}: was altered", "Run the audit again in a new folder.")
+    return sealed.plan
+
+
+def _seal(plan: PlanFile) -> str:
+    return digest.of_json(plan.model_dump(mode="json"))
+
+
+def _difference(a: Json, b: Json, name: str = "") -> str:
+    """The dotted name of the first value in which two plans differ; '' when they are equal."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        parts = (_difference(a.get(k), b.get(k), f"{name}.{k}".lstrip(".")) for k in sorted({*a, *b}))
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        parts = (_difference(x, y, f"{name}.{i}") for i, (x, y) in enumerate(zip(a, b, strict=True)))
+    else:
+        return "" if a == b else name
+    return next(filter(None, parts), "")

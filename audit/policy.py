@@ -30,6 +30,11 @@ MANDATORY = (
         why="an output that is no number is no decision",
     ),
     CriterionRecord(
+        claim="integrity.empty_classes", sense="at_most", limit=0, unit=Unit.ITEMS, required=True,
+        standing=True,
+        why="nothing can be said about a class without items",
+    ),
+    CriterionRecord(
         claim="integrity.duplicates", sense="at_most", limit=0.1, unit=Unit.PERCENT, required=True,
         standing=True,
         why="copies of an item are no further evidence",
@@ -95,24 +100,28 @@ class PolicyFile(Settings):
     id: str = Field(min_length=1)
     title: str = ""
     alpha: float = Field(gt=0, le=0.1, description="one-sided error probability of every verdict")
-    accept: tuple[Literal["PASS", "CONDITIONAL PASS"], ...] = ("PASS",)
+    accept: tuple[Literal["PASS"]] | tuple[Literal["PASS"], Literal["CONDITIONAL PASS"]] = ("PASS",)
     reference_floor: ReferenceFloor = ReferenceFloor()
     criterion: tuple[CriterionEntry, ...] = ()
 
 
 def read(name: str, base: Path) -> tuple[PolicyFile, str, str]:
-    """(policy, its text, where it came from): a built-in name such as `standard` or `standard/1`, or a file."""
-    if name in available():
-        path, source = available()[name], f"built-in {available()[name].stem.replace('-', '/')}"
-    elif (base / name).is_file():
-        path = base / name
-        source = path.name
-    else:
+    """(policy, its text, its name) of a built-in policy such as `standard` or `standard/1`, or of a file."""
+    built_in = available()
+    path = built_in.get(name, base / name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        hint = configuration.did_you_mean(name, set(built_in))
+        raise AuditError(f"policy {name!r}: neither a built-in policy nor a file", hint) from error
+    except (OSError, ValueError) as error:
+        raise AuditError(f"policy {name!r}: cannot be read ({error})", "Name a TOML file.") from error
+    policy = configuration.parse(text, path.name, PolicyFile)
+    if name not in built_in and policy.id in built_in:
         raise AuditError(
-            f"policy {name!r}: neither a built-in policy nor a file",
-            configuration.did_you_mean(name, set(available())),
+            f"{path}: calls itself {policy.id!r}, the name of a built-in policy", "Give it an id of its own."
         )
-    return configuration.load(path, PolicyFile), path.read_text(encoding="utf-8"), source
+    return policy, text, path.name
 
 
 def available() -> dict[str, Path]:
@@ -137,7 +146,8 @@ def resolve(
     keys = [(record.claim, record.sense) for record in criteria]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice:
-        raise AuditError(f"{source}: {twice[0]} has two limits of the same kind", "Keep the one that counts.")
+        own_rule = "; that of the reference is set by [reference_floor]" if twice[0] == FLOOR.id else ""
+        raise AuditError(f"{source}: {twice[0]} has two limits of the same kind{own_rule}", "Keep the one that counts.")
     meaning: dict[str, Json] = {
         "alpha": policy.alpha,
         "accept": sorted(policy.accept),
@@ -145,16 +155,17 @@ def resolve(
         "criteria": [record.model_dump(exclude={"why"}) for record in sorted(criteria, key=lambda c: c.claim)],
     }
     return PolicyRecord(
-        id=policy.id, title=policy.title, source=source, sha256=digest.of_json(meaning), alpha=policy.alpha,
-        accept=tuple(sorted(policy.accept)), reference_floor=floor * 100, criteria=criteria,
+        id=policy.id, title=policy.title, source="built-in" if policy.id in available() else "file",
+        sha256=digest.of_json(meaning), alpha=policy.alpha, accept=tuple(sorted(policy.accept)),
+        reference_floor=floor * 100, criteria=criteria,
     )  # fmt: skip
 
 
 def bind(name: str, base: Path, asked: Asked, declared: float | None) -> PolicyRecord:
     """Read a policy by name or path and resolve it against what the checks promise."""
-    file, text, source = read(name, base)
+    file, text, label = read(name, base)
     classes = len(asked.context.classes)
-    return resolve(file, text, source, asked.metrics, frozenset(asked.claims), classes, declared)
+    return resolve(file, text, label, asked.metrics, frozenset(asked.claims), classes, declared)
 
 
 def _floor_criterion(floor: float) -> CriterionRecord:
@@ -208,4 +219,4 @@ def rules(record: PolicyRecord) -> Policy:
 
 def slug(name: str) -> str:
     """A policy's id as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60]

@@ -28,8 +28,21 @@ def load_all() -> tuple[Check, ...]:
     for entry in entry_points(group=GROUP):
         if entry.name in own:
             raise AuditError(f"two packages bring a check named {entry.name!r}", "Uninstall one of them.")
-        own[entry.name] = entry.load()()
+        try:
+            own[entry.name] = entry.load()()
+        except Exception as error:  # code of others: whatever it does, it must be named
+            raise AuditError(
+                f"check {entry.name!r} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}",
+                "Mend or uninstall the package that brings it.",
+            ) from error
     return tuple(own.values())
+
+
+def sources() -> tuple[Path, ...]:
+    """Where the code that decides lies: our packages, and the package or module of every further check."""
+    others = {entry.module.partition(".")[0] for entry in entry_points(group=GROUP)}
+    files = [Path(importlib.import_module(name).__file__ or "") for name in sorted(others)]
+    return (HOME / "audit", HOME / "checks", *(f.parent if f.name == "__init__.py" else f for f in files))
 
 
 def names(found: Sequence[Check]) -> tuple[str, ...]:

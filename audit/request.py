@@ -4,16 +4,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from audit import configuration
 from audit.configuration import Settings
 from audit.errors import AuditError
 from audit.evidence import Parties
 from audit.models.adapter import Preprocessing
+from audit.policy import available
 from audit.types import OutputKind
 
 Numbers = tuple[float, ...]
+
+
+def _nameable(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no file name holds a NUL character")
+    return path
+
+
+FileName = Annotated[Path, Field(strict=False), AfterValidator(_nameable)]
+"""A path; in Python also as a string."""
 
 
 class PreprocessingEntry(Settings):
@@ -43,7 +54,7 @@ class PreprocessingEntry(Settings):
 class ModelEntry(Settings):
     """One model."""
 
-    model: Path
+    model: FileName
     outputs: OutputKind = OutputKind.AUTO
     preprocessing: PreprocessingEntry | None = Field(None, description="where it differs from [preprocessing]")
 
@@ -60,7 +71,7 @@ class ReferenceEntry(ModelEntry):
 class DataEntry(Settings):
     """One data set."""
 
-    path: Path
+    path: FileName
     layout: Literal["auto", "NHWC", "NCHW"] = "auto"
 
 
@@ -75,7 +86,7 @@ class AuditFile(Settings):
 
     format: Literal["prune-audit/audit/1"] = "prune-audit/audit/1"
     policy: str = Field("standard", description="a built-in policy, or a file")
-    out: Path | None = None
+    out: FileName | None = None
     reference: ReferenceEntry
     candidate: ModelEntry
     preprocessing: PreprocessingEntry = PreprocessingEntry()
@@ -132,8 +143,11 @@ def combine(file: Path | None, flags: Flags) -> tuple[AuditFile, Path]:
 
 
 def _from_here(policy: str) -> str:
-    """A policy named on the command line: a file there is relative to the working directory."""
-    return str(Path(policy).absolute()) if Path(policy).is_file() else policy
+    """A policy named on the command line: a file there is relative to the working directory.
+
+    A built-in name stays that name: no file of the same name may take its place.
+    """
+    return policy if policy in available() else str(Path(policy).absolute())
 
 
 def _from_flags(flags: Flags) -> AuditFile:
@@ -154,6 +168,6 @@ def _from_flags(flags: Flags) -> AuditFile:
 
 def _numbers(name: str, text: str | None) -> Numbers:
     try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
+        return tuple(float(part) for part in text.split(",")) if text is not None else ()
     except ValueError as error:
         raise AuditError(f"--{name} {text!r} is not a list of numbers", f"Write --{name} 0.49,0.48,0.45.") from error

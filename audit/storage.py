@@ -7,23 +7,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audit.errors import StorageError
+from audit.errors import AuditError, StorageError
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turn the failures of a medium into a StorageError that names the path."""
+    """Turn what keeps a path from being written into an error that names it: a full medium, or a bad path."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror})",
-            "Free some space or choose another --out; the same command then goes on where it stopped.",
-        ) from error
+        what = f"{path}: cannot be written ({error.strerror})"
+        if error.errno in _NO_ROOM:
+            hint = "Free some space or choose another --out; the same command then goes on where it stopped."
+            raise StorageError(what, hint) from error
+        raise AuditError(what, "Choose an --out that can be written to.") from error
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; raises AuditError for a path that cannot be one."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        raise AuditError(f"{str(path)!r}: is no usable path ({error})", "Choose another --out.") from error
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder that holds anything: what is there may be somebody's work."""
+    if exists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise AuditError(f"{folder}: is not empty and holds no audit", "Choose another --out, or an empty folder.")
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -15,7 +15,6 @@ from audit.models import onnx
 from audit.models.onnx import OnnxModel
 from audit.plan import Asked, PlanFile
 from audit.request import AuditFile, ModelEntry
-from audit.resources import HOME
 from audit.types import Role
 
 _CHUNK_BYTES = 2**28
@@ -66,6 +65,7 @@ def plan_of(
         declared_accuracy=declared,
         packages=runtime.packages(),
         deviations=(),
+        names={**{role.value: model.path.name for role, model in models.items()}, "test": source.name},
         parties=request.certificate,
     )
 
@@ -76,7 +76,7 @@ def tool() -> Tool:
         name="prune-audit",
         version=audit.__version__,
         method_set=METHOD_SET,
-        sources_sha256=digest.of_sources([HOME / "audit", HOME / "checks"]),
+        sources_sha256=digest.of_sources(registry.sources()),
     )
 
 
@@ -84,7 +84,6 @@ def _model_record(model: OnnxModel, entry: ModelEntry) -> ModelRecord:
     preprocessing = model.preprocessing
     return ModelRecord(
         role=model.role.value,
-        name=model.path.name,
         format="ONNX",
         sha256=model.sha256,
         bytes=model.size,
@@ -105,7 +104,6 @@ def _data_record(source: NpzSource, classes: tuple[str, ...]) -> DataRecord:
     manifest = source.manifest
     return DataRecord(
         role=source.role.value,
-        name=source.name,
         sha256=manifest.digest,
         items=len(manifest.ids),
         duplicates=manifest.duplicates,

@@ -1,11 +1,13 @@
 """Can the measurements be trusted at all: numbers that are numbers, items that count once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
 from audit.contracts import Ask, Context, LedgerView
 from audit.types import Claim, Exact, Finding, Metric, Missing, Role, Sense, Unit
 from checks.methods import COUNTED
+
+_NAMED = 10
 
 NONFINITE: Final = Metric(
     name="integrity.nonfinite",
@@ -27,18 +29,28 @@ DUPLICATES: Final = Metric(
     method=COUNTED,
     meaning="Share of stored items that are exact copies of another; copies are left out of every statistic.",
 )
+EMPTY_CLASSES: Final = Metric(
+    name="integrity.empty_classes",
+    title="Classes without items",
+    unit=Unit.ITEMS,
+    low=0.0,
+    high=float(2**53),
+    better=Sense.AT_MOST,
+    method=COUNTED,
+    meaning="Classes of the models that no item of the test set belongs to.",
+)
 
 
 class Integrity:
-    """NaN, infinity and duplicates."""
+    """NaN, infinity, duplicates and empty classes."""
 
     name: ClassVar[str] = "integrity"
-    summary: ClassVar[str] = "every output is a number and every item counts once"
-    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, DUPLICATES)
+    summary: ClassVar[str] = "every output is a number, every item counts once, every class has items"
+    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, DUPLICATES, EMPTY_CLASSES)
 
     def ask(self, context: Context, /) -> Ask:
         roles = tuple(Claim(NONFINITE.name, (("role", role.value),)) for role in Role)
-        return Ask(probes=(), claims=(*roles, Claim(DUPLICATES.name)))
+        return Ask(probes=(), claims=(*roles, Claim(DUPLICATES.name), Claim(EMPTY_CLASSES.name)))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         for role in Role:
@@ -47,3 +59,12 @@ class Integrity:
             yield Finding(Claim(NONFINITE.name, (("role", role.value),)), statistic)
         copies, stored = ledger.stored_items()
         yield Finding(Claim(DUPLICATES.name), Exact(copies / stored, stored))
+        yield Finding(Claim(EMPTY_CLASSES.name), _empty(context, ledger.class_counts()))
+
+
+def _empty(context: Context, counts: Sequence[int]) -> Exact | Missing:
+    """0, or the names of what cannot be judged: an empty class is a gap in the data, no fault of the candidate."""
+    empty = [name for name, count in zip(context.classes, counts, strict=True) if count == 0]
+    if empty:
+        return Missing("empty-class", f"no item belongs to: {', '.join(empty[:_NAMED])}{' …' * (len(empty) > _NAMED)}")
+    return Exact(0.0, sum(counts))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from audit.errors import AuditError
+from audit.report import pdf
 from tests.world import World
 
 COMMAND = Path(sys.executable).parent / "prune-audit"
@@ -32,6 +34,22 @@ def command(tmp_path: Path) -> Command:
         )
 
     return call
+
+
+def unavailable(what: str) -> None:
+    """Skip a test that needs a tool this machine lacks; where the tools were to be installed, fail it."""
+    if os.environ.get("PRUNE_AUDIT_REQUIRE_TOOLS"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture
+def pango() -> None:
+    """The system library under WeasyPrint."""
+    try:
+        pdf.load_weasyprint()
+    except AuditError as error:
+        unavailable(str(error))
 
 
 def summary(result: subprocess.CompletedProcess[str]) -> dict[str, object]:

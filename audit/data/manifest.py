@@ -35,7 +35,12 @@ def build(ids: Ids, labels: NDArray[np.int64], name: str) -> Manifest:
                     "Correct the labels: one input cannot belong to two classes.",
                 )
     ids, labels = ids[keep], labels[keep]
-    return Manifest(ids, labels, keep, of_bytes(ids.tobytes() + labels.astype("<i8").tobytes()))
+    return Manifest(ids, labels, keep, digest_of(ids, labels))
+
+
+def digest_of(ids: Ids, labels: NDArray[np.int64]) -> str:
+    """What names a data set: SHA-256 over its distinct items' ids and labels, in stored order."""
+    return of_bytes(ids.tobytes() + labels.astype("<i8").tobytes())
 
 
 def judging_order(ids: Ids) -> NDArray[np.intp]:

@@ -4,30 +4,30 @@
 `classes` holds the class names. Object arrays, which numpy would unpickle, are refused unread.
 """
 
-import zipfile
-import zlib
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from audit import inputs
 from audit.contracts import Batch, Manifest
-from audit.data import manifest
+from audit.data import archive, manifest
+from audit.data.archive import EXPECTED, Array
 from audit.errors import AuditError
 from audit.types import DataRole
 
 Layout = Literal["auto", "NHWC", "NCHW"]
-_EXPECTED = (
-    "Expected an .npz with x (N×H×W×C or N×C×H×W, uint8 or float in [0, 1]), y (N labels) and optionally classes."
-)
 _SCAN = 4096
+_SCAN_BYTES = 2**28
+"""Float32 bytes that the items of one step of the scan may take in memory."""
 _CHANNELS = {1, 3, 4}
+_CODECS = {"<": "utf-32-le", ">": "utf-32-be", "|": "utf-8"}
+"""How class names are stored, by the byte order of their dtype: numpy's U is UTF-32, its S plain bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class NpzSource:
 
     @cached_property
     def _header(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-        with self._member("x") as (shape, dtype, _):
-            if len(shape) != 4 or dtype.name not in {"uint8", "float16", "float32", "float64"}:
-                raise AuditError(f"{self.path}: x is {dtype.name} of shape {shape}", _EXPECTED)
-            if 0 in shape:
-                raise AuditError(f"{self.path}: x is empty (shape {shape})", "An audit needs items.")
-            return shape, dtype
+        with archive.array(self.path, "x") as x:
+            if len(x.shape) != 4 or x.dtype.name not in {"uint8", "float16", "float32", "float64"}:
+                raise AuditError(f"{self.path}: {x.kind}", EXPECTED)
+            if 0 in x.shape:
+                raise AuditError(f"{self.path}: x is empty (shape {x.shape})", "An audit needs items.")
+            return x.shape, x.dtype
 
     @property
     def stored(self) -> str:
@@ -83,13 +83,13 @@ class NpzSource:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names; () where the file does not name them."""
-        if "classes" not in self._names():
+        if "classes" not in archive.names(self.path):
             return ()
-        with self._member("classes") as (shape, dtype, stream):
-            if len(shape) != 1 or dtype.kind not in "US":
-                raise AuditError(f"{self.path}: classes is {dtype.name} of shape {shape}", "Store names as strings.")
-            names = np.frombuffer(_take(stream, shape[0] * dtype.itemsize, self.path), dtype)
-        found = tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names.tolist())
+        with archive.array(self.path, "classes") as stored:
+            if len(stored.shape) != 1 or stored.dtype.kind not in "US" or not stored.dtype.itemsize:
+                raise AuditError(f"{self.path}: {stored.kind}", "Store names as strings.")
+            found = tuple(_text(stored, index) for index in range(stored.shape[0]))
+            stored.end()
         if len(set(found)) < len(found):
             raise AuditError(f"{self.path}: a class name occurs twice", "Give every class its own name.")
         return found
@@ -97,14 +97,13 @@ class NpzSource:
     @cached_property
     def _labels(self) -> NDArray[np.int64]:
         items = self._header[0][0]
-        with self._member("y") as (shape, dtype, stream):
-            if len(shape) != 1 or dtype.kind not in "iu":
-                raise AuditError(
-                    f"{self.path}: y is {dtype.name} of shape {shape}", "Store one integer label per item."
-                )
-            if shape[0] != items:
-                raise AuditError(f"{self.path}: {shape[0]} labels for {items} items", "Store one label per item.")
-            labels = np.frombuffer(_take(stream, items * dtype.itemsize, self.path), dtype).astype(np.int64)
+        with archive.array(self.path, "y") as y:
+            if len(y.shape) != 1 or y.dtype.kind not in "iu":
+                raise AuditError(f"{self.path}: {y.kind}", "Store one integer label per item.")
+            if y.shape[0] != items:
+                raise AuditError(f"{self.path}: {y.shape[0]} labels for {items} items", "Store one label per item.")
+            labels = y.take(items).astype(np.int64)
+            y.end()
         self._check_labels(labels, len(self.classes))
         return labels
 
@@ -136,7 +135,8 @@ class NpzSource:
     @cached_property
     def manifest(self) -> Manifest:
         """Ids, labels and digest; reads every item once and checks its values."""
-        ids = np.concatenate([manifest.item_ids(x) for x in self._stored_chunks(_SCAN)])
+        size = max(1, min(_SCAN, _SCAN_BYTES // (4 * math.prod(self.shape))))
+        ids = np.concatenate([manifest.item_ids(x) for x in self._stored_chunks(size)])
         return manifest.build(ids, self._labels, str(self.path))
 
     def chunks(self, size: int) -> Iterator[Batch]:
@@ -160,16 +160,14 @@ class NpzSource:
 
     def _stored_chunks(self, size: int) -> Iterator[NDArray[np.generic]]:
         """Arrays [≤ size, C, H, W] as stored (uint8) or as float32; raises on values outside the declared range."""
-        shape, dtype = self._header
-        per_item = int(np.prod(shape[1:])) * dtype.itemsize
-        with self._member("x") as (_, _, stream):
-            for start in range(0, shape[0], size):
-                count = min(size, shape[0] - start)
-                block = np.frombuffer(_take(stream, count * per_item, self.path), dtype).reshape(-1, *shape[1:])
+        with archive.array(self.path, "x") as stored:
+            if (stored.shape, stored.dtype) != self._header:
+                raise AuditError(f"{self.path}: changed while it was being read", "Audit a file at rest.")
+            for start in range(0, stored.shape[0], size):
+                block = stored.take(min(size, stored.shape[0] - start))
                 x = np.ascontiguousarray(block.transpose(0, 3, 1, 2)) if self._channels_last else block
-                yield x if dtype == np.uint8 else self._checked(x.astype(np.float32), start)
-            if stream.read(1):
-                raise AuditError(f"{self.path}: x holds more bytes than its shape says", "Write the file again.")
+                yield x if stored.dtype == np.uint8 else self._checked(x.astype(np.float32), start)
+            stored.end()
 
     def _checked(self, x: NDArray[np.float32], start: int) -> NDArray[np.float32]:
         flat = x.reshape(len(x), -1)
@@ -183,64 +181,20 @@ class NpzSource:
             )
         return x
 
-    def _names(self) -> list[str]:
-        with self._archive() as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-
-    @contextmanager
-    def _archive(self) -> Iterator[zipfile.ZipFile]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                yield archive
-        except (
-            OSError,
-            EOFError,
-            zlib.error,
-            zipfile.BadZipFile,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            raise AuditError(f"{self.path}: not a readable .npz file ({error})", _EXPECTED) from error
-
-    @contextmanager
-    def _member(self, name: str) -> Iterator[tuple[tuple[int, ...], np.dtype[np.generic], IO[bytes]]]:
-        """(shape, dtype, stream of the values) of one array, header read and checked."""
-        with self._archive() as archive:
-            if f"{name}.npy" not in archive.namelist():
-                raise AuditError(f"{self.path}: holds no array {name!r}", _EXPECTED)
-            with archive.open(f"{name}.npy") as stream:
-                yield (*self._read_header(name, stream), stream)
-
-    def _read_header(self, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-        try:
-            version = npy.read_magic(stream)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, fortran, dtype = read(stream)
-        except ValueError as error:
-            raise AuditError(f"{self.path}: array {name!r} has no valid header ({error})", _EXPECTED) from error
-        if dtype.hasobject:
-            raise AuditError(
-                f"{self.path}: array {name!r} holds Python objects, which can run code when loaded",
-                "Store plain numbers (and class names as strings).",
-            )
-        if fortran and len(shape) > 1:
-            raise AuditError(f"{self.path}: array {name!r} is in Fortran order", "Use np.ascontiguousarray first.")
-        return shape, dtype
-
 
 def _state(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise AuditError(f"{path}: cannot be read ({error.strerror})", _EXPECTED) from error
+    found = inputs.regular(path, EXPECTED)
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _take(stream: IO[bytes], count: int, path: Path) -> bytes:
-    data = stream.read(count)
-    if len(data) != count:
-        raise AuditError(f"{path}: ends before its last item", "The file is truncated; write it again.")
-    return data
+def _text(names: Array, index: int) -> str:
+    """The next class name; decoded strictly, for numpy itself would hand on or crash at what is no text."""
+    try:
+        return names.bytes(1).decode(_CODECS[names.dtype.str[0]]).rstrip("\0")
+    except UnicodeDecodeError as error:
+        raise AuditError(
+            f"{names.path}: the name of class {index} is not text ({error.reason})", "Store names as Unicode strings."
+        ) from error
 
 
 def _unit(x: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audit import digest
+from audit import digest, inputs
 from audit.errors import AuditError
+from audit.models import graph
 from audit.models.adapter import Preprocessing
+from audit.models.graph import HINT, first_line
 from audit.types import Role
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PROVIDER = "CPUExecutionProvider"
-_HINT = "Name an ONNX file that onnxruntime can run, weights inside, one image input, one output of class scores."
+_LIMIT = 2**31
+"""Bytes: protobuf, and so ONNX, knows no larger file."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ class OnnxModel:
         import torch
 
         feed = {self.input_name: self.preprocessing.apply(x.numpy())}
-        return torch.from_numpy(self.session.run(None, feed)[0])
+        try:
+            return torch.from_numpy(self.session.run(None, feed)[0])
+        except Exception as error:  # as in _session
+            raise AuditError(f"{self.path}: fails on the data ({first_line(error)})", HINT) from error
 
     @property
     def runtime(self) -> dict[str, str | int]:
@@ -61,7 +67,7 @@ class OnnxModel:
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file on disk is no longer the one that was audited."""
         try:
-            same = digest.of_file(self.path) == self.sha256
+            same = self.path.is_file() and digest.of_file(self.path) == self.sha256
         except OSError:
             same = False
         if not same:
@@ -73,19 +79,10 @@ class OnnxModel:
 
 def load(path: Path, role: Role, shape: tuple[int, int, int], preprocessing: Preprocessing, threads: int) -> OnnxModel:
     """Read, check and start a model for items of `shape` (C, H, W); raises AuditError for anything unusable."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise AuditError(f"{path}: cannot be read ({error.strerror})", f"Name the {role}'s ONNX file.") from error
-    parameters, nonzero = _weights(content, path)
+    content = _read(path, role)
+    parameters, nonzero = graph.weights(content, path)
     session = _session(content, path, threads)
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
-        found = f"{[i.name for i in inputs]} → {[o.name for o in outputs]}"
-        raise AuditError(f"{path}: needs one input and one output, has {found}", "Export the classifier alone.")
-    _check_input(inputs[0], shape, preprocessing, path)
-    if outputs[0].type != "tensor(float)":
-        raise AuditError(f"{path}: its output is {outputs[0].type}, not tensor(float)", "Export in float32.")
+    name = _interface(session, shape, preprocessing, path)
     return OnnxModel(
         role=role,
         path=path,
@@ -93,36 +90,23 @@ def load(path: Path, role: Role, shape: tuple[int, int, int], preprocessing: Pre
         size=len(content),
         parameters=parameters,
         nonzero=nonzero,
-        classes=_trial(session, inputs[0].name, shape, preprocessing, path),
+        classes=_trial(session, name, shape, preprocessing, path),
         preprocessing=preprocessing,
         threads=threads,
         session=session,
-        input_name=inputs[0].name,
+        input_name=name,
     )
 
 
-def _weights(content: bytes, path: Path) -> tuple[int, int]:
-    """(stored weights, those not zero) of the floating-point initialisers."""
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx import numpy_helper
-
+def _read(path: Path, role: Role) -> bytes:
+    hint = f"Name the {role}'s ONNX file."
+    size = inputs.regular(path, hint).st_size
+    if size >= _LIMIT:
+        raise AuditError(f"{path}: is larger than any ONNX file ({size} bytes)", hint)
     try:
-        if not content:
-            raise ValueError("the file is empty")
-        model = onnx.load_model_from_string(content)
-        if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
-            raise AuditError(
-                f"{path}: keeps its weights in another file",
-                "Export with the weights inside (external_data=False).",
-            )
-        onnx.checker.check_model(content)
-        tensors = (numpy_helper.to_array(tensor) for tensor in model.graph.initializer)
-        weights = [tensor for tensor in tensors if tensor.dtype.kind == "f"]
-    except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise AuditError(f"{path}: not a valid ONNX file ({reason})", _HINT) from error
-    return sum(w.size for w in weights), sum(int(np.count_nonzero(w)) for w in weights)
+        return path.read_bytes()
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
 
 
 def _session(content: bytes, path: Path, threads: int) -> "onnxruntime.InferenceSession":
@@ -134,10 +118,29 @@ def _session(content: bytes, path: Path, threads: int) -> "onnxruntime.Inference
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
+    # Otherwise bytes that look like onnxruntime's own format as well would run as that, unchecked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return ort.InferenceSession(content, options, providers=[_PROVIDER])
     except Exception as error:  # onnxruntime raises from unrelated hierarchies, some of them private
-        raise AuditError(f"{path}: onnxruntime cannot load it ({_first_line(error)})", _HINT) from error
+        raise AuditError(f"{path}: onnxruntime cannot load it ({first_line(error)})", HINT) from error
+
+
+def _interface(
+    session: "onnxruntime.InferenceSession", shape: tuple[int, int, int], preprocessing: Preprocessing, path: Path
+) -> str:
+    """The name of the only input, after its declaration and that of the only output have been checked."""
+    try:
+        taken, given = session.get_inputs(), session.get_outputs()
+        if len(taken) != 1 or len(given) != 1:
+            found = f"{[i.name for i in taken]} → {[o.name for o in given]}"
+            raise AuditError(f"{path}: needs one input and one output, has {found}", "Export the classifier alone.")
+        _check_input(taken[0], shape, preprocessing, path)
+        if given[0].type != "tensor(float)":
+            raise AuditError(f"{path}: its output is {given[0].type}, not tensor(float)", "Export in float32.")
+        return str(taken[0].name)
+    except UnicodeDecodeError as error:
+        raise AuditError(f"{path}: not a valid ONNX file (a name in it is not UTF-8)", HINT) from error
 
 
 def _check_input(found: Any, shape: tuple[int, int, int], preprocessing: Preprocessing, path: Path) -> None:
@@ -170,14 +173,10 @@ def _trial(
     try:
         out = session.run(None, {name: preprocessing.apply(np.zeros((2, *shape), np.float32))})[0]
     except Exception as error:  # as in _session
-        raise AuditError(f"{path}: fails on an input of {shape} ({_first_line(error)})", _HINT) from error
+        raise AuditError(f"{path}: fails on an input of {shape} ({first_line(error)})", HINT) from error
     if not isinstance(out, np.ndarray) or out.ndim != 2 or len(out) != 2 or out.shape[1] < 2:
         raise AuditError(
             f"{path}: gives outputs of shape {np.shape(out)} for 2 items, not (2, classes)",
             "Export the classifier with one score per class.",
         )
     return int(out.shape[1])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

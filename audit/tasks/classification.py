@@ -28,12 +28,18 @@ class Classification:
         return {"output": out.numpy()}
 
     def settle(self, columns: Columns, declared: OutputKind, /) -> OutputKind | Missing:
-        """What the outputs are, from all that was observed; Missing where the declaration is wrong.
+        """What the outputs are, from all that was observed; Missing where that is unclear, or declared wrongly.
 
         Rows that are non-negative and sum to 1 are probabilities; rows whose exponentials do are
         log-probabilities; anything else is logits.
         """
-        observed = _recognise(columns["output"].astype(np.float64))
+        out = columns["output"].astype(np.float64)
+        observed = _recognise(out)
+        if declared is OutputKind.AUTO and observed is OutputKind.LOGITS and ((out >= 0) & (out <= 1)).all() and out.any():
+            return Missing(
+                "ambiguous-outputs",
+                "every output lies in [0, 1], but they do not sum to 1: declare outputs in the audit file",
+            )
         if declared in (OutputKind.AUTO, observed):
             return observed
         if declared is OutputKind.LOGITS and observed is OutputKind.LOG_PROBABILITIES:

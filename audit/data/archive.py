@@ -1,0 +1,115 @@
+"""The arrays in an `.npz` file: headers checked before a value is read, values streamed, nothing unpickled."""
+
+import lzma
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from audit.errors import AuditError
+
+EXPECTED = (
+    "Expected an .npz with x (N×H×W×C or N×C×H×W, uint8 or float in [0, 1]), y (N labels) and optionally classes."
+)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
+"""What `zipfile` raises on files that are damaged, encrypted, or compressed in a way it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """One array whose header has been read: its values follow on `stream`, in C order."""
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    stream: IO[bytes]
+
+    @property
+    def kind(self) -> str:
+        """Type and shape in words."""
+        return f"{self.name} is {self.dtype.name} of shape {self.shape}"
+
+    def bytes(self, rows: int) -> bytes:
+        """The bytes of the next `rows` entries of the first axis; raises AuditError where there are fewer."""
+        count = rows * math.prod(self.shape[1:]) * self.dtype.itemsize
+        data = self.stream.read(count)
+        if len(data) != count:
+            raise AuditError(f"{self.path}: ends before its last item", "The file is truncated; write it again.")
+        return data
+
+    def take(self, rows: int) -> NDArray[np.generic]:
+        """The next `rows` entries of the first axis."""
+        return np.frombuffer(self.bytes(rows), self.dtype).reshape(rows, *self.shape[1:])
+
+    def end(self) -> None:
+        """Raise AuditError where values follow the last one; also makes `zipfile` compare its checksum."""
+        if self.stream.read(1):
+            raise AuditError(f"{self.path}: {self.name} holds more bytes than its shape says", "Write the file again.")
+
+
+def names(path: Path) -> tuple[str, ...]:
+    """Names of the arrays, each held once."""
+    with _opened(path) as archive:
+        return tuple(name.removesuffix(".npy") for name in archive.namelist())
+
+
+@contextmanager
+def array(path: Path, name: str) -> Iterator[Array]:
+    """One array, header read and checked; raises AuditError for a file or an array that is not sound."""
+    with _opened(path) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            raise AuditError(f"{path}: holds no array {name!r}", EXPECTED)
+        with archive.open(f"{name}.npy") as stream:
+            yield Array(path, name, *_header(path, name, stream), stream)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = archive.namelist()
+            twice = next((name for name in found if found.count(name) > 1), None)
+            if twice:
+                raise AuditError(f"{path}: holds {twice!r} more than once", "Keep the one that counts.")
+            yield archive
+    except _UNREADABLE as error:
+        raise AuditError(f"{path}: not a readable .npz file ({error})", EXPECTED) from error
+
+
+def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    try:
+        version = npy.read_magic(stream)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except Exception as error:  # a header is parsed as Python, which can fail as Python does: in any way
+        raise AuditError(f"{path}: array {name!r} has no valid header ({error})", EXPECTED) from error
+    if dtype.hasobject:
+        raise AuditError(
+            f"{path}: array {name!r} holds Python objects, which can run code when loaded",
+            "Store plain numbers (and class names as strings).",
+        )
+    if any(size < 0 for size in shape):
+        raise AuditError(f"{path}: array {name!r} has no valid header (shape {shape})", EXPECTED)
+    if fortran and len(shape) > 1:
+        raise AuditError(f"{path}: array {name!r} is in Fortran order", "Use np.ascontiguousarray first.")
+    return shape, dtype
