@@ -191,7 +191,7 @@ def _finish(outcome: "Outcome", *, as_json: bool) -> None:
 
 
 def _command() -> tuple[str, ...]:
-    return ("prune-audit", *sys.argv[1:])
+    return ("prune-audit", *(argument.encode("utf-8", "replace").decode() for argument in sys.argv[1:]))
 
 
 @contextmanager

@@ -27,13 +27,17 @@ class Settings(BaseModel):
 
 def load(path: Path, model: type[_Settings]) -> _Settings:
     """Parse and validate one file; raises AuditError on anything that is not understood."""
+    return parse(read_text(path), str(path), model)
+
+
+def read_text(path: Path) -> str:
+    """The text of a regular file in UTF-8; raises AuditError for anything else."""
     hint = "Name an existing TOML file."
     inputs.regular(path, hint)
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise AuditError(f"{path}: cannot be read ({error})", hint) from error
-    return parse(text, str(path), model)
 
 
 def parse(text: str, name: str, model: type[_Settings]) -> _Settings:

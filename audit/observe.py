@@ -17,6 +17,9 @@ from audit.types import Role
 if TYPE_CHECKING:
     from torch import Tensor
 
+_REPEATED = 16
+_TOLERANCE = 1e-3  # far above rounding, far below what another batch does to a network in training mode
+
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, passes done, passes in all)."""
 
@@ -33,6 +36,7 @@ class Observer:
     progress: Progress
     passes: Counter[Role] = field(default_factory=Counter)
     _expected: int = 0
+    _repeatable: set[Role] = field(default_factory=set)
 
     def observe(self, probes: tuple[Probe, ...]) -> None:
         """Fill the ledger for all probes; the perturbed input is made once and shared by all roles."""
@@ -60,6 +64,8 @@ class Observer:
 
     def _chunk(self, probe: Probe, chunk: Batch, roles: list[Role]) -> dict[Role, Columns]:
         """One chunk through the models that lack it, batch by batch, each batch perturbed once."""
+        for role in set(roles) - self._repeatable:
+            self._require_repeatable(role, chunk.x[:_REPEATED])
         parts: dict[Role, list[Columns]] = {role: [] for role in roles}
         for batch in _batches(chunk, self.plan.plan.batch) if roles else ():
             perturbed = probe.perturb(batch)
@@ -68,6 +74,22 @@ class Observer:
                 self.passes[role] += len(batch.ids)
             self.progress(probe.name, self.passes.total(), self._expected)
         return {role: _join(batches, chunk) for role, batches in parts.items()}
+
+    def _require_repeatable(self, role: Role, x: "Tensor") -> None:
+        """Refuse a network that answers the same items differently: a borderline one could be run until it passes."""
+        model, half = self.models[role], len(x) // 2
+        whole, again = model(x).numpy(), model(x).numpy()
+        if not np.array_equal(whole, again, equal_nan=True):
+            raise AuditError(
+                f"{role}: gives different outputs for the same items", "A random or stateful network cannot be audited."
+            )
+        parts = np.concatenate([model(x[:half]).numpy(), model(x[half:]).numpy()]) if half else whole
+        if not np.allclose(whole, parts, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
+            raise AuditError(
+                f"{role}: its outputs for an item depend on the other items of the batch",
+                "Export the network in evaluation mode.",
+            )
+        self._repeatable.add(role)
 
     def _run(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
         out = self.models[role](x)

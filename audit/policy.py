@@ -14,6 +14,7 @@ from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import CriterionRecord, PolicyRecord
 from audit.plan import Asked
+from audit.storage import exists
 from audit.types import Claim, Criterion, Metric, Policy, Sense, Unit, Verdict
 
 BUILT_IN = Path(__file__).parent / "policies"
@@ -109,13 +110,10 @@ def read(name: str, base: Path) -> tuple[PolicyFile, str, str]:
     """(policy, its text, its name) of a built-in policy such as `standard` or `standard/1`, or of a file."""
     built_in = available()
     path = built_in.get(name, base / name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        hint = configuration.did_you_mean(name, set(built_in))
-        raise AuditError(f"policy {name!r}: neither a built-in policy nor a file", hint) from error
-    except (OSError, ValueError) as error:
-        raise AuditError(f"policy {name!r}: cannot be read ({error})", "Name a TOML file.") from error
+    if not exists(path):
+        hint = configuration.did_you_mean(Path(name).name, set(built_in))
+        raise AuditError(f"policy {name!r}: neither a built-in policy nor a file", hint)
+    text = configuration.read_text(path)
     policy = configuration.parse(text, path.name, PolicyFile)
     if name not in built_in and policy.id in built_in:
         raise AuditError(

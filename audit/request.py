@@ -132,7 +132,9 @@ def combine(file: Path | None, flags: Flags) -> tuple[AuditFile, Path]:
                 f"both an audit file and --{given[0].replace('_', '-')}", "Name the subjects in one place."
             )
         found = load(file)
-        return (found.model_copy(update={"policy": _from_here(flags.policy)}) if flags.policy else found), file.parent
+        return (
+            found.model_copy(update={"policy": _from_here(flags.policy)}) if flags.policy is not None else found
+        ), file.parent
     absent = [name for name in ("reference", "candidate", "data") if getattr(flags, name) is None]
     if absent:
         raise AuditError(
@@ -154,16 +156,21 @@ def _from_flags(flags: Flags) -> AuditFile:
     preprocessing = {
         "mean": _numbers("mean", flags.mean),
         "std": _numbers("std", flags.std),
-        "layout": flags.layout or "NCHW",
+        "layout": _said(flags.layout, "NCHW"),
     }
     content = {
-        "policy": flags.policy or "standard",
+        "policy": _said(flags.policy, "standard"),
         "reference": {"model": flags.reference},
         "candidate": {"model": flags.candidate},
         "preprocessing": preprocessing,
-        "data": {"test": {"path": flags.data, "layout": flags.data_layout or "auto"}},
+        "data": {"test": {"path": flags.data, "layout": _said(flags.data_layout, "auto")}},
     }
     return configuration.validate(content, "the command line", AuditFile)
+
+
+def _said(flag: str | None, default: str) -> str:
+    """A flag's value: an empty one is a value too, and a wrong one."""
+    return default if flag is None else flag
 
 
 def _numbers(name: str, text: str | None) -> Numbers:

@@ -43,7 +43,7 @@ def unavailable(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pango() -> None:
     """The system library under WeasyPrint."""
     try:

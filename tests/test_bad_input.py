@@ -1,12 +1,17 @@
 """Bad input through the installed command: the right code, one message that names the culprit, nothing left."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from audit.errors import ExitCode
+from audit import policy, request
+from audit.errors import AuditError, ExitCode
+from audit.types import OutputKind
 from tests.conftest import Command
 from tests.world import CANDIDATE, World, network, weights
 
@@ -86,8 +91,36 @@ def edit(key: str, value: str) -> Spoil:
     return spoil
 
 
-def audit_key(world: World) -> None:
-    world.audit.write_text(world.audit.read_text().replace('model = "candidate', 'modle = "candidate'))
+def audit_edit(key: str, value: str) -> Spoil:
+    def spoil(world: World) -> None:
+        assert key in world.audit.read_text()
+        world.audit.write_text(world.audit.read_text().replace(key, value))
+
+    return spoil
+
+
+def pipe_for_model(world: World) -> None:
+    world.candidate.unlink()
+    os.mkfifo(world.candidate)
+
+
+def device_for_data(world: World) -> None:
+    world.data.unlink()
+    world.data.symlink_to("/dev/zero")
+
+
+def model_that_fails_later(world: World) -> None:
+    """Its layer looks the brightest pixel up in a table of one row: a blank trial finds it, an image does not."""
+    nodes = [
+        helper.make_node("ReduceMax", ["image"], ["brightest"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Cast", ["brightest"], ["row"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "row"], ["logits"], axis=0),
+    ]
+    model = onnx.load(world.candidate)
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(CANDIDATE[:1], "table"))
+    world.candidate.write_bytes(model.SerializeToString())
 
 
 def truncated_data(world: World) -> None:
@@ -129,7 +162,24 @@ CASES: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "alpha too large": (edit("alpha = 0.05", "alpha = 0.5"), ("policy.toml:4", "alpha")),
     "alpha not a number": (edit("alpha = 0.05", "alpha = nan"), ("policy.toml:4", "alpha")),
     "not TOML": (edit("alpha =", "alpha ="[:-1]), ("policy.toml", "not valid TOML")),
-    "unknown audit key": (audit_key, ("audit.toml", "modle")),
+    "unknown audit key": (audit_edit('model = "candidate', 'modle = "candidate'), ("audit.toml", "modle")),
+    "pipe for a model": (pipe_for_model, ("candidate.onnx", "not a regular file")),
+    "device for data": (device_for_data, ("test.npz", "not a regular file")),
+    "NUL in the name of a model": (
+        audit_edit("candidate.onnx", "a\\u0000"),
+        ("audit.toml", "candidate.model", "NUL"),
+    ),
+    "NUL in the name of the data": (audit_edit("test.npz", "a\\u0000"), ("audit.toml:11", "data.test.path", "NUL")),
+    "NUL in the output folder": (audit_edit('out = "out"', 'out = "a\\u0000"'), ("audit.toml:2", "out", "NUL")),
+    "switch for a limit": (edit("at_most = 2.0", "at_most = true"), ("policy.toml:9", "at_most", "number")),
+    "number in quotes": (edit("alpha = 0.05", 'alpha = "0.05"'), ("policy.toml:4", "alpha", "number")),
+    "word for a switch": (edit("unit =", 'required = "yes"\nunit ='), ("policy.toml:10", "required", "boolean")),
+    "date for a text": (edit('id = "house/1"', "id = 2024-02-29"), ("policy.toml", "2024-02-29 is a date")),
+    "number for a file": (audit_edit('"test.npz"', "7"), ("audit.toml:11", "data.test.path")),
+    "endless integer": (edit("alpha = 0.05", f"alpha = {'9' * 5000}"), ("policy.toml", "not valid TOML")),
+    "endless hexadecimal": (edit("alpha = 0.05", f"alpha = 0x{'f' * 5000}"), ("policy.toml", "no setting takes")),
+    "endless brackets": (edit("alpha = 0.05", f"alpha = {'[' * 5000}"), ("policy.toml", "not valid TOML")),
+    "deep brackets": (edit("alpha = 0.05", f"alpha = {'[' * 300 + ']' * 300}"), ("policy.toml", "nested too deeply")),
 }
 
 
@@ -145,6 +195,54 @@ def test_is_refused_by_name(case: str, command: Command, world: World) -> None:
     assert result.stderr.count("error:") == 1
     assert "Traceback" not in result.stderr
     assert not world.out.exists()
+
+
+def test_a_model_that_fails_on_the_data_is_named(command: Command, world: World) -> None:
+    model_that_fails_later(world)
+    result = command("run", world.audit, "--no-pdf")
+    assert result.returncode == ExitCode.INPUT, result.stderr
+    assert "candidate.onnx: fails on the data" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+def subjects(world: World) -> dict[str, object]:
+    return {"reference": world.reference, "candidate": world.candidate, "data": world.data}
+
+
+@pytest.mark.parametrize("flag", ["mean", "std"])
+@pytest.mark.parametrize("text", ["", "0.5,", "a", "nan"])
+def test_numbers_on_the_command_line_are_numbers(world: World, flag: str, text: str) -> None:
+    with pytest.raises(AuditError, match=flag):
+        request.combine(None, request.Flags(**subjects(world), **{flag: text}))
+
+
+def test_whole_numbers_are_numbers(world: World) -> None:
+    file, _ = request.combine(None, request.Flags(**subjects(world), mean="1,2,3"))
+    assert file.preprocessing.mean == (1.0, 2.0, 3.0)
+    edit("at_most = 2.0", "at_most = 2")(world)
+    assert policy.read("policy.toml", world.folder)[0].criterion[0].at_most == 2
+
+
+def test_an_audit_file_reads_as_it_is_written(world: World) -> None:
+    audit_edit("[candidate]", '[candidate]\noutputs = "probabilities"')(world)
+    audit_edit("[data.test]", "[preprocessing]\nrange = [-1, 1.0]\nstd = [0.5, 0.5, 1]\n\n[data.test]")(world)
+    file = request.load(world.audit)
+    assert file.candidate.outputs is OutputKind.PROBABILITIES
+    assert (file.preprocessing.range, file.preprocessing.std) == ((-1.0, 1.0), (0.5, 0.5, 1.0))
+    assert (file.candidate.model, file.out) == (Path("candidate.onnx"), Path("out"))
+
+
+def test_a_name_that_is_not_utf_8_is_refused(world: World) -> None:
+    named = {**subjects(world), "data": world.folder / os.fsdecode(b"\xff.npz")}
+    with pytest.raises(AuditError, match="surrogates not allowed"):
+        request.combine(None, request.Flags(**named))
+
+
+def test_an_audit_file_that_is_a_pipe_is_refused(world: World) -> None:
+    world.audit.unlink()
+    os.mkfifo(world.audit)
+    with pytest.raises(AuditError, match="not a regular file"):
+        request.load(world.audit)
 
 
 def test_object_arrays_are_never_unpickled(command: Command, world: World) -> None:

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 import audit
+from audit import plan
 from audit.api import Outcome
+from audit.contracts import Trace
 from audit.evidence import FindingRecord
-from tests.world import CANDIDATE, REFERENCE, Items, World, network, weights
+from audit.ledger import Ledger
+from audit.pipeline import View
+from audit.stats import means
+from audit.tasks.classification import Classification
+from checks.perturbations.clean import CLEAN
+from tests.world import CANDIDATE, REFERENCE, Items, Scores, World, network, weights
 
 
 def run(world: World, **options: object) -> Outcome:
@@ -75,12 +82,40 @@ def test_names_are_labels_only(world: World) -> None:
     assert findings(run(world, out=world.folder / "again")) == before
 
 
-def test_order_in_the_file_changes_no_finding(world: World) -> None:
-    before = findings(run(world))
+def softening(n: int = 400, classes: int = 4) -> Scores:
+    """Both networks always right, the candidate ever less sure down the file: distances grow with the row."""
+    labels = np.arange(n) % classes
+    reference = np.zeros((n, classes), np.int64)
+    candidate = reference.copy()
+    reference[np.arange(n), labels] = 255
+    candidate[np.arange(n), labels] = np.linspace(255, 20, n).astype(np.int64)
+    return Scores(labels, reference, candidate)
+
+
+def test_order_in_the_file_changes_no_finding_and_no_decision(tmp_path: Path) -> None:
+    world = World(tmp_path / "w", softening())
+    world.require("functional.softmax_l2", 0.5, "distance")
+    before = run(world)
     x, y = world.items.arrays()
     order = np.random.default_rng(1).permutation(len(x))
     np.savez(world.data, x=x[order], y=y[order])
-    assert findings(run(world, out=world.folder / "again")) == before
+    after = run(world, out=world.folder / "again")
+    assert after.evidence.body.data != before.evidence.body.data
+    assert findings(after) == findings(before)
+    assert after.evidence.body.decisions == before.evidence.body.decisions
+
+
+def test_items_are_judged_in_an_order_that_the_file_does_not_set(tmp_path: Path) -> None:
+    world = World(tmp_path / "w", softening())
+    found = findings(run(world))["functional.softmax_l2"]
+    view = View(plan.load(world.out), Ledger(world.out / "ledger"), Classification())
+    trace = view.trace(CLEAN)
+    assert isinstance(trace, Trace)
+    distances = trace.columns["softmax_l2"]
+    as_stored = np.sort(distances)  # in this file they grow with the row
+    alpha, high = 0.05, float(np.sqrt(2))
+    assert found.upper == pytest.approx(means.upper(distances, alpha, 0.0, high), abs=1e-9)
+    assert means.upper(as_stored, alpha, 0.0, high) != pytest.approx(found.upper, abs=1e-3)
 
 
 @pytest.mark.parametrize("channels_first", [False, True])

@@ -1,13 +1,16 @@
 """Streaming npz: what is read is what is stored, whatever the chunk; what is judged is in nobody's order."""
 
+import os
+import struct
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from audit.data import manifest
+from audit.data import manifest, npz
 from audit.data.npz import NpzSource
 from audit.errors import AuditError
 from tests.world import Items
@@ -45,6 +48,148 @@ def test_content_that_changes_between_two_reads_is_refused(tmp_path: Path) -> No
         list(source.chunks(8))
 
 
+def refusal(path: Path) -> str:
+    """What a file is refused for, when opened or when its items are read."""
+    with pytest.raises(AuditError) as caught:
+        _ = NpzSource(path).manifest
+    assert str(path) in caught.value.what
+    return caught.value.what
+
+
+def saved(path: Path, **changes: np.ndarray) -> Path:
+    x, y = Items(n=8).arrays()
+    np.savez(path, **{"x": x, "y": y, **changes})
+    return path
+
+
+def header(descr: str, shape: str) -> bytes:
+    """The head of an array as .npy files have it."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    text += b" " * (63 - (10 + len(text)) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def with_member(path: Path, name: str, content: bytes) -> Path:
+    """A sound file to which one member is added, or in which it is replaced."""
+    kept = members(saved(path))
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, stored in {**kept, name: content}.items():
+            archive.writestr(member, stored)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x", "y", "classes"])
+def test_bytes_beyond_an_array_are_refused(tmp_path: Path, name: str) -> None:
+    stored = members(saved(tmp_path / "sound.npz", classes=np.array(list("abcd"))))[f"{name}.npy"]
+    path = with_member(tmp_path / "test.npz", f"{name}.npy", stored + b"\0")
+    assert f"{name} holds more bytes than its shape says" in refusal(path)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "test.npz")
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        archive.writestr("y.npy", archive.read("y.npy"))
+    assert "holds 'y.npy' more than once" in refusal(path)
+
+
+def test_a_class_name_given_twice_is_refused(tmp_path: Path) -> None:
+    assert "a class name occurs twice" in refusal(saved(tmp_path / "test.npz", classes=np.array(list("abca"))))
+
+
+@pytest.mark.parametrize("stored", ["<U5", ">U5", "S5"])
+def test_class_names_are_read_as_they_were_stored(tmp_path: Path, stored: str) -> None:
+    names = ("stop", "yield", "go", "x")
+    assert NpzSource(saved(tmp_path / "test.npz", classes=np.array(names, stored))).classes == names
+
+
+def test_class_names_in_utf_8_bytes_are_text(tmp_path: Path) -> None:
+    names = ("Fußgänger", "止まれ")
+    y = np.zeros(8, int)
+    assert NpzSource(saved(tmp_path / "test.npz", classes=np.array([n.encode() for n in names]), y=y)).classes == names
+
+
+@pytest.mark.parametrize("descr", ["'<U0'", "'|S0'"])
+def test_class_names_of_no_length_are_refused(tmp_path: Path, descr: str) -> None:
+    assert "classes is" in refusal(with_member(tmp_path / "test.npz", "classes.npy", header(descr, "(4,)")))
+
+
+@pytest.mark.parametrize(
+    ("descr", "name"),
+    [("'<U1'", struct.pack("<I", 0x110000)), ("'<U1'", struct.pack("<I", 0xD800)), ("'|S4'", b"\xff\xfe\xfd\xfc")],
+    ids=["no code point", "half a surrogate pair", "no UTF-8"],
+)
+def test_class_names_that_are_no_text_are_refused(tmp_path: Path, descr: str, name: bytes) -> None:
+    path = with_member(tmp_path / "test.npz", "classes.npy", header(descr, "(1,)") + name)
+    assert "the name of class 0 is not text" in refusal(path)
+
+
+def test_fortran_order_is_refused(tmp_path: Path) -> None:
+    x, _ = Items(n=8).arrays()
+    assert "array 'x' is in Fortran order" in refusal(saved(tmp_path / "test.npz", x=np.asfortranarray(x)))
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [
+        ("'|u1'", "(-8, 8, 8, 3)"),
+        ("'|u1'", "-" * 5000 + "1"),
+        ("'|u1'", "(" * 5000),
+        ("('|u1',)", "(8, 8, 8, 3)"),
+        ("'|u1'", "(8, 99999999999, 99999999999, 3)"),
+    ],
+    ids=["negative", "endless sign", "endless tuple", "no type", "larger than memory"],
+)
+def test_headers_that_make_no_sense_are_refused(tmp_path: Path, descr: str, shape: str) -> None:
+    refusal(with_member(tmp_path / "test.npz", "x.npy", header(descr, shape) + bytes(100)))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_damaged_file_is_refused_whatever_compressed_it(tmp_path: Path, method: int, seed: int) -> None:
+    path = tmp_path / "test.npz"
+    kept = members(saved(path))
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for member, stored in kept.items():
+            archive.writestr(member, stored)
+        start = archive.getinfo("x.npy").header_offset + 30 + len("x.npy")
+        end = start + archive.getinfo("x.npy").compress_size
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    for position in rng.integers(start, end, 20):
+        content[position] ^= rng.integers(1, 256)
+    path.write_bytes(content)
+    refusal(path)
+
+
+def test_pipes_devices_and_folders_are_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in (tmp_path / "pipe.npz", Path("/dev/zero"), tmp_path):
+        assert "not a regular file" in refusal(path)
+
+
+def test_a_name_with_nul_is_refused() -> None:
+    with pytest.raises(AuditError, match="cannot be the name of a file"):
+        NpzSource(Path("a\0b.npz"))
+
+
+def test_large_items_are_scanned_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npz, "_SCAN_BYTES", 2**20)
+    path = tmp_path / "test.npz"
+    np.savez_compressed(path, x=np.zeros((600, 3, 64, 64), np.float16), y=np.zeros(600, int))
+    source = NpzSource(path)
+    tracemalloc.start()
+    assert source.manifest.duplicates == 599
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20  # all items at once are 28 MiB as float32
+
+
 def test_a_layout_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "test.npz"
     np.savez(path, x=np.zeros((5, 3, 8, 3), np.uint8), y=np.zeros(5, int))
@@ -56,13 +201,9 @@ def test_a_layout_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
 
 def test_a_header_that_promises_more_than_there_is_fills_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
-    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (2000000000, 32, 32, 3), }"
-    header += b" " * (63 - (10 + len(header)) % 64) + b"\n"
-    labels = b"{'descr': '<i8', 'fortran_order': False, 'shape': (2000000000,), }"
-    labels += b" " * (63 - (10 + len(labels)) % 64) + b"\n"
     with zipfile.ZipFile(path, "w") as archive:
-        for name, text in (("x.npy", header), ("y.npy", labels)):
-            archive.writestr(name, b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"\0" * 100)
+        archive.writestr("x.npy", header("'|u1'", "(2000000000, 32, 32, 3)") + bytes(100))
+        archive.writestr("y.npy", header("'<i8'", "(2000000000,)") + bytes(100))
     tracemalloc.start()
     with pytest.raises(AuditError, match="ends before its last item"):
         NpzSource(path)

@@ -1,15 +1,20 @@
 """Checks that lie, crash or keep silent; ledgers that were touched. None of it may end as PASS."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import audit
 from audit import plan, registry
 from audit.contracts import Ask, Check, Context, LedgerView
 from audit.errors import AuditError
-from audit.types import Claim, Finding, PairedDifference
+from audit.ledger import Ledger
+from audit.types import Claim, Finding, PairedDifference, Role
 from checks.accuracy import Accuracy
 from checks.functional import Functional
 from checks.integrity import Integrity
@@ -156,3 +161,67 @@ def test_data_that_change_on_disk_during_the_audit_are_noticed(world: World) -> 
 
     with pytest.raises(AuditError, match="changed during the audit"):
         audit.run(world.audit, pdf=False, progress=touch)
+
+
+Doctor = Callable[[dict[str, NDArray[Any]]], None]
+
+
+def doctored(world: World, change: Doctor, roles: tuple[Role, ...]) -> str:
+    """Seal changed observations as if they had been measured, judge again; what stood against them, or ''."""
+    audit.run(world.audit, pdf=False)
+    fixed = plan.load(world.out)
+    ledger = Ledger(world.out / "ledger")
+    for role in roles:
+        (key,) = fixed.keys(role, fixed.plan.probes[0].sha256)
+        columns = {name: values.copy() for name, values in ledger.get(key).items()}
+        change(columns)
+        ledger.put(key, columns)
+    try:
+        body = audit.judge(world.out, pdf=False).evidence.body
+    except AuditError as error:
+        return error.what
+    details = " ".join(part.detail for part in body.decisions if part.required)
+    return f"{body.verdict.reason} {details}" if body.verdict.overall == "NOT EVALUATED" else ""
+
+
+def other_item(columns: dict[str, NDArray[Any]]) -> None:
+    columns["id"][7, 0] ^= 1
+
+
+def other_order(columns: dict[str, NDArray[Any]]) -> None:
+    columns["id"][:] = np.roll(columns["id"], 1, axis=0)
+
+
+def other_label(columns: dict[str, NDArray[Any]]) -> None:
+    columns["label"][7] = (columns["label"][7] + 1) % 4
+
+
+def other_draw(columns: dict[str, NDArray[Any]]) -> None:
+    columns["draw"][7] = 1
+
+
+def fewer_items(columns: dict[str, NDArray[Any]]) -> None:
+    for name in columns:
+        columns[name] = columns[name][:-1]
+
+
+def same_item_twice(columns: dict[str, NDArray[Any]]) -> None:
+    twin = np.flatnonzero(columns["label"] == columns["label"][0])[1]
+    columns["id"][twin] = columns["id"][0]
+
+
+DIFFERENCE = r"differ|match|mismatch|not (?:the|those)|other than|digest|twice|duplicate|fewer"
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("change", [other_item, other_order, other_label, other_draw, fewer_items])
+def test_observations_of_other_items_are_not_joined(world: World, change: Doctor, role: Role) -> None:
+    assert re.search(DIFFERENCE, doctored(world, change, (role,)))
+
+
+def test_an_item_that_is_observed_twice_decides_nothing(world: World) -> None:
+    assert re.search(DIFFERENCE, doctored(world, same_item_twice, tuple(Role)))
+
+
+def test_observations_that_are_sealed_again_unchanged_are_judged(world: World) -> None:
+    assert doctored(world, lambda columns: None, tuple(Role)) == ""

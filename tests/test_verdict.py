@@ -93,6 +93,48 @@ def test_fail_is_claimed_after_holm_and_pass_without_it() -> None:
     assert decide(policy(*(at_most(cell, 0.02) for cell in cells)), passing).overall is Verdict.PASS
 
 
+def test_advisory_criteria_are_settled_in_a_family_of_their_own() -> None:
+    # Each of the equal p-values is between α/20 and α: alone in its family it FAILs, among twenty it does not.
+    statistic = Proportion(29, 1_000)
+    p = proportions.p_at_least(29, 1_000, 0.02)
+    cells = claims(21)
+    findings = {cell: Finding(cell, statistic) for cell in cells}
+    decisions = decide(
+        policy(at_most(cells[0], 0.02), *(at_most(cell, 0.02, required=False) for cell in cells[1:])), findings
+    )
+    required, *advisory = decisions.parts
+    assert (required.verdict, required.p_fail_holm) == (Verdict.FAIL, pytest.approx(p))
+    for part in advisory:
+        assert (part.verdict, part.reason) == (Verdict.CONDITIONAL_FAIL, "beyond-limit-not-proven")
+        assert part.p_fail_holm == pytest.approx(20 * p)
+    turned = decide(
+        policy(*(at_most(cell, 0.02) for cell in cells[1:]), at_most(cells[0], 0.02, required=False)), findings
+    )
+    *required_parts, alone = turned.parts
+    assert (alone.verdict, alone.p_fail_holm) == (Verdict.FAIL, pytest.approx(p))
+    assert turned.overall is Verdict.CONDITIONAL_FAIL
+    for part in required_parts:
+        assert part.p_fail_holm == pytest.approx(20 * p)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "verdict"),
+    [
+        (Proportion(0, 10_000), Verdict.PASS),
+        (Proportion(0, 100), Verdict.CONDITIONAL_PASS),
+        (Proportion(3, 100), Verdict.CONDITIONAL_FAIL),
+        (Proportion(900, 1_000), Verdict.FAIL),
+        (Missing("non-finite", "3 items"), Verdict.NOT_EVALUATED),
+    ],
+)
+def test_an_advisory_criterion_has_a_verdict_and_no_say(statistic: Statistic | Missing, verdict: Verdict) -> None:
+    first, second = claims(2)
+    findings = {first: Finding(first, Proportion(0, 10_000)), second: Finding(second, statistic)}
+    decisions = decide(policy(at_most(first, 0.01), at_most(second, 0.01, required=False)), findings)
+    assert decisions.parts[1].verdict is verdict
+    assert decisions.overall is Verdict.PASS
+
+
 def test_exact_values_do_not_weaken_holm() -> None:
     # A kept exact criterion must not enter the family with a p of 0.
     exact, cell = claims(2)

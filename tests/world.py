@@ -46,13 +46,55 @@ class Items:
         np.savez(path, x=x, y=y, classes=np.asarray(NAMES))
         return path
 
+    def networks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return REFERENCE, CANDIDATE
 
-def weights(first: float = 10.0, second: float = 0.0) -> NDArray[np.float32]:
+
+@dataclass(frozen=True)
+class Scores:
+    """A test set that states both networks' outputs: `labels` [N], scores [N, K] in 0 … 255 with K ≤ 8.
+
+    The reference reads its scores in the first row, the candidate reads its own in the second; a score of 255 is
+    a logit of 10, and equal scores are equal logits.
+    """
+
+    labels: NDArray[np.integer]
+    reference: NDArray[np.integer]
+    candidate: NDArray[np.integer]
+
+    @property
+    def classes(self) -> int:
+        return int(self.reference.shape[1])
+
+    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        x = np.random.default_rng(0).integers(0, 256, (len(self.labels), SIDE, SIDE, 3), dtype=np.uint8)
+        x[:, :2] = 0
+        x[:, 0, : self.classes, 0], x[:, 1, : self.classes, 0] = self.reference, self.candidate
+        return x, np.asarray(self.labels, np.int64)
+
+    def save(self, path: Path) -> Path:
+        x, y = self.arrays()
+        np.savez(path, x=x, y=y)
+        return path
+
+    def networks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return weights(classes=self.classes), weights(0.0, 10.0, self.classes)
+
+
+def ranked(label: int, rank: int, classes: int) -> NDArray[np.int64]:
+    """Scores [classes] that place exactly `rank` classes before the label."""
+    rivals = [k for k in range(classes) if k != label]
+    scores = np.zeros(classes, np.int64)
+    scores[label], scores[rivals[:rank]] = 100, 200
+    return scores
+
+
+def weights(first: float = 10.0, second: float = 0.0, classes: int = CLASSES) -> NDArray[np.float32]:
     """[C·H·W, classes]: how strongly a network reads the first and the second row."""
-    w = np.zeros((*INPUT, CLASSES), np.float32)
-    for k in range(CLASSES):
+    w = np.zeros((*INPUT, classes), np.float32)
+    for k in range(classes):
         w[0, 0, k, k], w[0, 1, k, k] = first, second
-    return w.reshape(-1, CLASSES)
+    return w.reshape(-1, classes)
 
 
 REFERENCE = weights()
@@ -87,11 +129,12 @@ format = "prune-audit/policy/1"
 id = "{id}"
 alpha = 0.05
 accept = {accept}
-
+"""
+CRITERION = """
 [[criterion]]
-claim = "accuracy.drop"
+claim = "{claim}"
 at_most = {limit}
-unit = "points"
+unit = "{unit}"
 """
 
 
@@ -100,20 +143,27 @@ class World:
     """A folder with both networks, a test set and a policy, and the audit file that names them."""
 
     folder: Path
-    items: Items = field(default_factory=Items)
+    items: Items | Scores = field(default_factory=Items)
     limit: float = 2.0
     accept: str = '["PASS"]'
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.reference = network(self.folder / "reference.onnx", REFERENCE)
-        self.candidate = network(self.folder / "candidate.onnx", CANDIDATE)
+        reference, candidate = self.items.networks()
+        self.reference = network(self.folder / "reference.onnx", reference)
+        self.candidate = network(self.folder / "candidate.onnx", candidate)
         self.data = self.items.save(self.folder / "test.npz")
         self.policy = self.folder / "policy.toml"
-        self.policy.write_text(POLICY.format(id="house/1", accept=self.accept, limit=self.limit))
+        self.policy.write_text(POLICY.format(id="house/1", accept=self.accept))
+        self.require("accuracy.drop", self.limit, "points")
         self.audit = self.folder / "audit.toml"
         self.audit.write_text(
             'policy = "policy.toml"\nout = "out"\n\n[reference]\nmodel = "reference.onnx"\n\n'
             '[candidate]\nmodel = "candidate.onnx"\n\n[data.test]\npath = "test.npz"\n'
         )
         self.out = self.folder / "out"
+
+    def require(self, claim: str, at_most: float, unit: str) -> None:
+        """Add a required criterion to the policy."""
+        text = CRITERION.format(claim=claim, limit=at_most, unit=unit)
+        self.policy.write_text(self.policy.read_text() + text)

@@ -35,7 +35,12 @@ class Classification:
         """
         out = columns["output"].astype(np.float64)
         observed = _recognise(out)
-        if declared is OutputKind.AUTO and observed is OutputKind.LOGITS and ((out >= 0) & (out <= 1)).all() and out.any():
+        if (
+            declared is OutputKind.AUTO
+            and observed is OutputKind.LOGITS
+            and ((out >= 0) & (out <= 1)).all()
+            and out.any()
+        ):
             return Missing(
                 "ambiguous-outputs",
                 "every output lies in [0, 1], but they do not sum to 1: declare outputs in the audit file",
