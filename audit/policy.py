@@ -75,7 +75,8 @@ class ReferenceFloor(Settings):
     """Below this accuracy of the reference nothing can be said about a drop; all figures in percent.
 
     The floor is the largest of `clean`, `times_chance` × chance level, and the accuracy declared for the
-    reference in the audit file minus `below_declared`.
+    reference in the audit file minus `below_declared`. Twice the chance level of two classes would be 100 %: what
+    chance demands ends halfway between chance and perfection.
     """
 
     clean: float = Field(70.0, gt=0, lt=100)
@@ -84,8 +85,9 @@ class ReferenceFloor(Settings):
 
     def resolve(self, classes: int, declared: float | None) -> float:
         """The floor as a fraction."""
-        chance = 100 * self.times_chance / classes
-        floor = max(self.clean, chance, -math.inf if declared is None else declared - self.below_declared)
+        chance = 100 / classes
+        demanded = min(self.times_chance * chance, (100 + chance) / 2)
+        floor = max(self.clean, demanded, -math.inf if declared is None else declared - self.below_declared)
         if floor >= 100:
             raise AuditError(
                 f"the reference floor would be {floor:g} %, which no reference can exceed",

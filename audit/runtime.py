@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import cache
 from importlib import metadata
 
 PACKAGES = ("onnxruntime", "torch", "onnx", "numpy", "scipy", "pyarrow")
@@ -23,6 +24,7 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cache
 def packages() -> dict[str, str]:
     """Installed versions of the libraries that can change a result, and of Python."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}

@@ -19,6 +19,7 @@ from tests.world import Scores, World, ranked
         (ReferenceFloor(clean=20, times_chance=3), 10, None, 30),
         (ReferenceFloor(clean=40, times_chance=3), 10, None, 40),
         (ReferenceFloor(clean=20, times_chance=3), 100, None, 20),
+        (ReferenceFloor(clean=50, times_chance=2), 2, None, 75),
         (ReferenceFloor(clean=70, below_declared=2), 10, 95, 93),
         (ReferenceFloor(clean=70, below_declared=2), 10, 60, 70),
         (ReferenceFloor(clean=20, times_chance=3, below_declared=2), 10, 31, 30),
@@ -33,8 +34,8 @@ def test_the_floor_is_the_largest_of_its_parts(
 
 @pytest.mark.parametrize(
     ("floor", "declared"),
-    [(ReferenceFloor(times_chance=2), None), (ReferenceFloor(below_declared=0), 100.0)],
-    ids=["twice chance of two classes", "declared without error"],
+    [(ReferenceFloor(below_declared=0), 100.0)],
+    ids=["declared without error"],
 )
 def test_a_floor_that_no_reference_can_exceed_is_refused(floor: ReferenceFloor, declared: float | None) -> None:
     with pytest.raises(AuditError, match="no reference can exceed"):

@@ -15,10 +15,14 @@ METHOD_SET = "1"
 
 def item_ids(x: NDArray[np.generic]) -> Ids:
     """Content digests [N, 32] of items [N, C, H, W] (uint8, or float32 in native order)."""
-    rows = np.ascontiguousarray(x).reshape(len(x), -1)
-    header = f"{x.dtype.name}{tuple(x.shape[1:])}".encode()
-    digests = (hashlib.sha256(header + row.tobytes()).digest() for row in rows)
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+    rows = np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8)
+    start = hashlib.sha256(f"{x.dtype.name}{tuple(x.shape[1:])}".encode())
+    digests = bytearray()
+    for row in rows:
+        state = start.copy()
+        state.update(row.data)
+        digests += state.digest()
+    return np.frombuffer(bytes(digests), dtype=np.uint8).reshape(-1, 32)
 
 
 def build(ids: Ids, labels: NDArray[np.int64], name: str) -> Manifest:

@@ -27,10 +27,14 @@ class Preprocessing:
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [N, C, H, W] in [0, 1] → the network's input, contiguous; `x` is left as it is."""
         low, high = self.range
-        if (low, high) != (0.0, 1.0):
-            x = x * np.float32(high - low) + np.float32(low)
+        scaled = (low, high) != (0.0, 1.0)
+        if scaled or self.mean or self.std:
+            x = x.copy()  # worked on in place from here: a large new array for every step costs more than the step
+        if scaled:
+            x *= np.float32(high - low)
+            x += np.float32(low)
         if self.mean:
-            x = x - np.asarray(self.mean, np.float32)[:, None, None]
+            x -= np.asarray(self.mean, np.float32)[:, None, None]
         if self.std:
-            x = x / np.asarray(self.std, np.float32)[:, None, None]
+            x /= np.asarray(self.std, np.float32)[:, None, None]
         return x if self.layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
