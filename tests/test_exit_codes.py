@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,8 @@ def test_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
+        # A job that a shell started in the background ignores the signal, and so would its children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     seal = world.out / "ledger" / "manifest.jsonl"
     while not (seal.exists() and seal.read_text().count("\n") >= 6) and process.poll() is None:
