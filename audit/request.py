@@ -132,9 +132,9 @@ def combine(file: Path | None, flags: Flags) -> tuple[AuditFile, Path]:
                 f"both an audit file and --{given[0].replace('_', '-')}", "Name the subjects in one place."
             )
         found = load(file)
-        return (
-            found.model_copy(update={"policy": _from_here(flags.policy)}) if flags.policy is not None else found
-        ), file.parent
+        if flags.policy is not None:
+            found = found.model_copy(update={"policy": _from_here(flags.policy)})
+        return found, file.parent
     absent = [name for name in ("reference", "candidate", "data") if getattr(flags, name) is None]
     if absent:
         raise AuditError(
