@@ -138,9 +138,9 @@ def judge(
                 other = fixed.model_copy(update={"policy": chosen})
         tool = subjects.tool()
         exploratory = other is not fixed or tool != fixed.tool
-        other = other.model_copy(update={"tool": tool})
         ledger = Ledger(folder / LEDGER)
-        body = _judge(other, asked, ledger, exploratory=exploratory)
+        # The keys of the ledger are those of the program that observed; the verdict is that of this one.
+        body = _judge(other, asked, ledger, exploratory=exploratory).model_copy(update={"tool": tool})
     record = evidence.seal(body, _run(other, clock, Counter(), ledger, command))
     suffix = f"judge-{policy.slug(other.policy.id)}" if exploratory else "judge"
     target = Path(out) if out is not None else folder / suffix
