@@ -6,16 +6,18 @@ columns, so that judging and rendering a finished audit load no runtime.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.digest import Json
-from audit.types import Claim, DataRole, Finding, Metric, Missing, OutputKind, Role
+from audit.types import PAIR, Claim, DataRole, Finding, Metric, Missing, OutputKind, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from audit.models.adapter import Preprocessing
 
 Ids = NDArray[np.uint8]
 """Item ids: [N, 32], the SHA-256 digests of the items' contents."""
@@ -26,11 +28,15 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items on their way into the models: `x` float32 [N, C, H, W] in [0, 1], `y` int64 [N]."""
+    """Items on their way into the models: `x` float32 [N, C, H, W] in [0, 1], `y` int64 [N], None if unlabelled.
+
+    `start` is the place of the first item among the distinct items of the data set.
+    """
 
     ids: Ids
     x: "Tensor"
-    y: "Tensor"
+    y: "Tensor | None"
+    start: int = 0
     draw: int = 0
 
 
@@ -43,11 +49,27 @@ class Perturbed:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """How far a perturbed item may lie from the original, in pixels: `norm` is "linf" or "l2"."""
+
+    norm: Literal["linf", "l2"]
+    radius: float
+
+
+class Rng(Protocol):
+    """Random numbers that belong to (data set, probe, item, draw) alone; float32 tensors [N, *shape]."""
+
+    def uniform(self, batch: Batch, /) -> "Tensor": ...
+
+    def normal(self, batch: Batch, /) -> "Tensor": ...
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A data set, item by item, in stored order; duplicates beyond the first copy do not count.
 
-    `ids` [N, 32] and `labels` int64 [N] hold the distinct items; `keep` bool [stored] marks them among all
-    stored ones; `digest` is over ids and labels in stored order.
+    `ids` [N, 32] and `labels` int64 [N] hold the distinct items, label -1 where the set has none; `keep` bool
+    [stored] marks them among all stored ones; `digest` is over ids and labels in stored order.
     """
 
     ids: Ids
@@ -61,7 +83,10 @@ class Manifest:
 
 
 class DataSource(Protocol):
-    """A labelled data set that streams; every item is digested again whenever it is read."""
+    """A data set that streams; every item is digested again whenever it is read.
+
+    `manifest` is computed by one scan over all items, or is what `quarantine` handed over from such a scan.
+    """
 
     @property
     def role(self) -> DataRole: ...
@@ -78,9 +103,18 @@ class DataSource(Protocol):
     @property
     def manifest(self) -> Manifest: ...
 
-    def class_names(self, outputs: int, /) -> tuple[str, ...]: ...
+    def class_names(self, outputs: int, /) -> tuple[str, ...]:
+        """Names of the classes of models with this many outputs; raises AuditError where data and models disagree."""
+        ...
 
-    def chunks(self, size: int, /) -> Iterator[Batch]: ...
+    def batches(self, size: int, wanted: NDArray[np.bool_], /) -> Iterator[Batch]:
+        """The distinct items marked in `wanted` bool [N], in stored order.
+
+        A batch holds consecutive distinct items, at most `size`, and never reaches over a multiple of `size`:
+        where all are wanted, batch i starts at item i · size. Raises AuditError where an item is not what
+        the manifest says.
+        """
+        ...
 
     def verify_unchanged(self) -> None: ...
 
@@ -88,11 +122,60 @@ class DataSource(Protocol):
 class Model(Protocol):
     """A network with its preprocessing inside: [N, C, H, W] float32 in [0, 1] → raw outputs [N, classes]."""
 
+    @property
+    def role(self) -> Role: ...
+
+    @property
+    def name(self) -> str:
+        """What its file is called; it identifies nothing."""
+        ...
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def sha256(self) -> str:
+        """What identifies the model: the digest of the bytes that are run."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def parameters(self) -> int: ...
+
+    @property
+    def nonzero(self) -> int: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def preprocessing(self) -> "Preprocessing": ...
+
+    @property
+    def runtime(self) -> Mapping[str, str | int]:
+        """What runs it, with every setting that can change an output: it enters the key of each observation."""
+        ...
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What keeps an audit of this model from being accepted, one sentence each."""
+        ...
+
     def __call__(self, x: "Tensor", /) -> "Tensor": ...
+
+    def verify_unchanged(self) -> None: ...
 
 
 class Probe(Protocol):
-    """A frozen description of inputs; its canonical form is its identity."""
+    """A frozen description of inputs; its canonical form is its identity.
+
+    The engine checks what `perturb` gives: ids, shape and dtype as they were, values in [0, 1], within the
+    `budget`, and at least a share `min_effect` of the items changed. The batch it hands over is a copy.
+    """
 
     @property
     def name(self) -> str: ...
@@ -100,11 +183,32 @@ class Probe(Protocol):
     @property
     def data(self) -> DataRole: ...
 
+    @property
+    def draws(self) -> int: ...
+
+    @property
+    def budget(self) -> Budget | None: ...
+
+    @property
+    def min_effect(self) -> float: ...
+
     def canonical(self) -> Mapping[str, Json]: ...
 
     def describe(self) -> str: ...
 
-    def perturb(self, batch: Batch, /) -> Perturbed: ...
+    def perturb(self, batch: Batch, rng: Rng, /) -> Perturbed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One model's observations of a probe: what it left, what its outputs are, and its runtime's noise.
+
+    `noise` is the largest difference, absolute, that the runtime itself made to an output of the same item.
+    """
+
+    columns: Columns
+    kind: OutputKind
+    noise: float = 0.0
 
 
 class Task(Protocol):
@@ -114,35 +218,44 @@ class Task(Protocol):
 
     def settle(self, columns: Columns, declared: OutputKind, /) -> OutputKind | Missing: ...
 
-    def compare(
-        self,
-        labels: NDArray[np.int64],
-        reference: tuple[Columns, OutputKind],
-        candidate: tuple[Columns, OutputKind],
-        /,
-    ) -> Columns: ...
+    def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
+        """Pair columns; `adverse` counts every near tie against the other model."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The join of both roles' observations of one probe, in the pre-registered order of the items.
+    """The join of two roles' observations of one probe, in the pre-registered order of the items.
 
-    `labels` int64 [N]; `columns` are the pair columns of the task.
+    Rows are items × draws, item by item: `labels` int64 [N · draws]; `columns` are the pair columns of the task.
     """
 
     labels: NDArray[np.int64]
     columns: Columns
+    draws: int = 1
 
     def __len__(self) -> int:
-        return len(self.labels)
+        """Items."""
+        return len(self.labels) // self.draws
+
+    def per_item(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Mean over the draws of each item [N]: draws of one item are a cluster, never further items."""
+        means: NDArray[np.float64] = np.asarray(values, np.float64).reshape(-1, self.draws).mean(axis=1)
+        return means
 
 
 class LedgerView(Protocol):
     """What a check may read: the traces of the probes it asked for, and the state of the whole ledger."""
 
-    def trace(self, probe: Probe, /) -> Trace | Missing: ...
+    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /) -> Trace | Missing:
+        """The reference joined with another role."""
+        ...
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing: ...
+
+    def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
+        """(items whose decision is closer than the noise of the runtime, items), over the worst probe."""
+        ...
 
     def stored_items(self) -> tuple[int, int]: ...
 
@@ -151,9 +264,10 @@ class LedgerView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a check knows when it asks: the class names of the data."""
+    """What a check knows when it asks: the class names of the data, and which models take part."""
 
     classes: tuple[str, ...]
+    roles: tuple[Role, ...] = PAIR
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +279,7 @@ class Ask:
 
 
 class Check(Protocol):
-    """A question about the pair of models.
+    """A question about the pair of models: a frozen dataclass whose fields are its settings.
 
     `metrics` is its catalogue; `ask` promises claims over them; `measure` yields a finding per promised claim.
     """

@@ -8,7 +8,7 @@ threads. `run` holds the circumstances.
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from audit import digest
 from audit.errors import AuditError
@@ -18,7 +18,10 @@ SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VerdictName = Literal["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
 _RANKS: tuple[VerdictName, ...] = get_args(VerdictName)
-RoleName = Literal["reference", "candidate"]
+RoleName = Literal["reference", "candidate", "baseline"]
+DataName = Literal["test", "shifted", "out-of-distribution", "calibration"]
+SettingsRecord = dict[str, dict[str, JsonValue]]
+"""Settings of checks, by check."""
 
 
 class Record(BaseModel):
@@ -64,7 +67,7 @@ class ModelRecord(Record):
 class DataRecord(Record):
     """A data set that was used: identified by the digest over its item ids and labels in stored order."""
 
-    role: Literal["test"]
+    role: DataName
     sha256: Sha256
     items: int = Field(description="distinct items that count")
     duplicates: int = Field(description="further copies of an item, which do not count")
@@ -79,6 +82,8 @@ class ProbeRecord(Record):
 
     name: str
     sha256: Sha256
+    data: DataName = "test"
+    draws: int = Field(1, description="times every item was perturbed")
     description: str
 
 
@@ -103,6 +108,17 @@ class CriterionRecord(Record):
     required: bool
     why: str
     standing: bool = Field(False, description="part of every policy; says nothing about the pair of models")
+    only_where_reference_holds: bool = Field(False, description="does not apply where the reference itself fails")
+
+
+class WaiverRecord(Record):
+    """Somebody's decision to ship in spite of a criterion; the criterion keeps its verdict."""
+
+    id: str
+    claim: str
+    reason: str
+    by: str
+    expires: str = Field(description="last day on which it counts, ISO 8601")
 
 
 class PolicyRecord(Record):
@@ -114,8 +130,12 @@ class PolicyRecord(Record):
     sha256: Sha256 = Field(description="digest of the meaning: comments and layout of the file do not count")
     alpha: float
     accept: tuple[VerdictName, ...]
-    reference_floor: float
+    reference_floor: float = Field(description="accuracy the reference must be proven to have on clean data, percent")
+    floor_share: float = Field(50.0, description="elsewhere: share of its clean accuracy, percent")
     criteria: tuple[CriterionRecord, ...]
+    waivers: tuple[WaiverRecord, ...] = ()
+    checks: tuple[str, ...] | None = Field(None, description="the checks that run; null is all")
+    settings: SettingsRecord = Field({}, description="settings of checks, as the policy gives them")
 
 
 class FindingRecord(Record):
@@ -134,6 +154,15 @@ class FindingRecord(Record):
     statistic: dict[str, int | float | str] = Field({}, description="sufficient statistic, by kind")
     missing: str | None = Field(None, description="reason code where nothing was measured")
     detail: str = ""
+
+
+class MoreItems(Record):
+    """How many items in all would give an 80 % chance of PASS at the observed rates; a forecast, not a promise."""
+
+    hopeless: bool = Field(description="the estimate lies beyond the limit: more items are not expected to help")
+    about: int | None = None
+    low: int | None = Field(None, description="at rates a tenth of such forecasts would have found too low")
+    high: int | None = Field(None, description="null: more than a million, or never")
 
 
 class DecisionRecord(Record):
@@ -155,9 +184,13 @@ class DecisionRecord(Record):
     p_pass: float | None
     p_fail: float | None
     p_fail_holm: float | None
+    p_pass_adverse: float | None = Field(None, description="p_pass with every near tie counted against the candidate")
     verdict: VerdictName
     reason: str
     detail: str
+    applicable: bool = Field(True, description="false where the reference itself fails and the policy foresees it")
+    waiver: str | None = Field(None, description="id of the waiver that takes it out of the overall verdict")
+    more_items: MoreItems | None = Field(None, description="conditional verdicts: what would probably settle it")
 
 
 class VerdictRecord(Record):
@@ -191,7 +224,9 @@ class Body(Record):
     def _verdict_follows(self) -> "Body":
         """A record whose verdict is better than its own decisions is no evidence."""
         standing = {criterion.claim for criterion in self.policy.criteria if criterion.standing}
-        required = [part for part in self.decisions if part.required]
+        if any(part.claim in standing and (part.waiver or not part.applicable) for part in self.decisions):
+            raise ValueError("it waives what no policy can waive")
+        required = [part for part in self.decisions if part.required and part.applicable and not part.waiver]
         ranks = [_RANKS.index(part.verdict) for part in required]
         if all(part.claim in standing for part in required):
             ranks.append(_RANKS.index("NOT EVALUATED"))
@@ -223,7 +258,8 @@ class Run(Record):
     reused: tuple[str, ...] = Field(description="observation files taken from earlier audits, by key")
     host: dict[str, str | int]
     packages: dict[str, str] = Field(description="libraries that decided and rendered")
-    names: dict[Literal["reference", "candidate", "test"], str] = Field(description="what the files are called")
+    names: dict[RoleName | DataName, str] = Field(description="what the files are called")
+    selftest: str | None = Field(None, description="digest of the last self-test of this installation, if it passed")
     command: tuple[str, ...]
     parties: Parties
 

@@ -73,7 +73,7 @@ class PlanFile(Record):
     declared_accuracy: float | None
     packages: dict[str, str]
     deviations: tuple[str, ...]
-    names: dict[Literal["reference", "candidate", "test"], str]
+    names: dict[RoleName | DataName, str]
     parties: Parties
 
     @property

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from audit import configuration
 from audit.configuration import Settings
@@ -12,7 +12,7 @@ from audit.errors import AuditError
 from audit.evidence import Parties
 from audit.models.adapter import Preprocessing
 from audit.policy import available
-from audit.types import OutputKind
+from audit.types import DataRole, OutputKind, Role
 
 Numbers = tuple[float, ...]
 
@@ -23,6 +23,7 @@ def _nameable(path: Path) -> Path:
     return path
 
 
+_TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 FileName = Annotated[Path, Field(strict=False), AfterValidator(_nameable)]
 """A path; in Python also as a string."""
 
@@ -54,7 +55,11 @@ class PreprocessingEntry(Settings):
 class ModelEntry(Settings):
     """One model."""
 
-    model: FileName
+    model: FileName = Field(description="ONNX file, or weights: a torch state dict or safetensors")
+    architecture: Annotated[str, Field(pattern=_TARGET)] | None = Field(
+        None, description="for weights: `module:factory`, your own code, which gives the torch.nn.Module"
+    )
+    arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of the factory")
     outputs: OutputKind = OutputKind.AUTO
     preprocessing: PreprocessingEntry | None = Field(None, description="where it differs from [preprocessing]")
 
@@ -69,16 +74,42 @@ class ReferenceEntry(ModelEntry):
 
 
 class DataEntry(Settings):
-    """One data set."""
+    """One data set: a `path`, a data set of torchvision by name, or your own `factory`.
 
-    path: FileName
+    A path is an `.npz` with x, y and optionally classes, or a folder with one folder of images per class.
+    """
+
+    path: FileName | None = None
     layout: Literal["auto", "NHWC", "NCHW"] = "auto"
+    torchvision: str | None = Field(None, description="class name in torchvision.datasets, such as CIFAR10")
+    root: FileName | None = Field(None, description="where torchvision's data lie")
+    download: bool = Field(False, description="let torchvision fetch them; without this no connection is opened")
+    factory: Annotated[str, Field(pattern=_TARGET)] | None = Field(
+        None, description="`module:factory`, your own code, which gives a torch Dataset or a MAITE data set"
+    )
+    arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of torchvision's class or the factory")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataEntry":
+        if sum(source is not None for source in (self.path, self.torchvision, self.factory)) != 1:
+            raise ValueError("give exactly one of path, torchvision and factory")
+        if (self.torchvision is None) != (self.root is None):
+            raise ValueError("torchvision needs a root, and only torchvision takes one")
+        return self
 
 
 class Data(Settings):
     """Data sets by role."""
 
     test: DataEntry
+    shifted: DataEntry | None = Field(None, description="labelled inputs from other conditions")
+    out_of_distribution: DataEntry | None = Field(None, description="inputs of no class; labels are ignored")
+    calibration: DataEntry | None = None
+
+    def entries(self) -> dict[DataRole, DataEntry]:
+        """The data sets that are there."""
+        named = {role: getattr(self, role.value.replace("-", "_")) for role in DataRole}
+        return {role: entry for role, entry in named.items() if entry is not None}
 
 
 class AuditFile(Settings):
@@ -89,9 +120,18 @@ class AuditFile(Settings):
     out: FileName | None = None
     reference: ReferenceEntry
     candidate: ModelEntry
+    baseline: ModelEntry | None = Field(None, description="the reference's architecture, trained separately")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        "auto", description="for weights: auto, cpu, cuda or cuda:N; ONNX files run on the processor"
+    )
     preprocessing: PreprocessingEntry = PreprocessingEntry()
     data: Data
     certificate: Parties = Parties()
+
+    def models(self) -> dict[Role, ModelEntry]:
+        """The models that take part."""
+        named = {Role.REFERENCE: self.reference, Role.CANDIDATE: self.candidate, Role.BASELINE: self.baseline}
+        return {role: entry for role, entry in named.items() if entry is not None}
 
     def preprocessing_of(self, entry: ModelEntry) -> PreprocessingEntry:
         """A model's own preprocessing, or the common one."""

@@ -15,16 +15,28 @@ Scope = tuple[tuple[str, str], ...]
 
 
 class Role(StrEnum):
-    """The part a model plays: `REFERENCE` is the trusted parent, `CANDIDATE` wants to ship in its place."""
+    """The part a model plays.
+
+    `REFERENCE` is the trusted parent, `CANDIDATE` wants to ship in its place; `BASELINE`, where there is one, has
+    the reference's architecture and was trained separately: the yard-stick of *Lost in Pruning*.
+    """
 
     REFERENCE = "reference"
     CANDIDATE = "candidate"
+    BASELINE = "baseline"
+
+
+PAIR = (Role.REFERENCE, Role.CANDIDATE)
+"""The two roles of every audit."""
 
 
 class DataRole(StrEnum):
-    """What a data set is for."""
+    """What a data set is for: the test set; inputs from elsewhere, labelled or not; inputs to calibrate on."""
 
     TEST = "test"
+    SHIFTED = "shifted"
+    OUT_OF_DISTRIBUTION = "out-of-distribution"
+    CALIBRATION = "calibration"
 
 
 class OutputKind(StrEnum):
@@ -218,23 +230,33 @@ Statistic = Proportion | PairedDifference | BoundedMean | OrderStatistic | Exact
 
 
 @dataclass(frozen=True, slots=True)
+class Presupposition:
+    """The reference's own `accuracy` under a finding's probe, and its `clean` accuracy where that is another."""
+
+    accuracy: Proportion | BoundedMean
+    clean: Proportion | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A claim with what was measured for it.
 
-    `presupposes` is the reference's own accuracy under the same probe, set where the claim says nothing
-    about a reference that is broken itself (a drop from 2 % to 0 % is a drop of 2 points).
+    `presupposes` is set where the claim says nothing about a reference that is broken itself (a drop from
+    2 % to 0 % is a drop of 2 points).
     """
 
     claim: Claim
     statistic: Statistic | Missing
-    presupposes: Proportion | None = None
+    presupposes: Presupposition | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
     """A limit that the policy sets on a claim; `limit` is an inner value (0.01 is one point).
 
-    A `standing` criterion belongs to every policy and says nothing about the pair of models.
+    A `standing` criterion belongs to every policy and says nothing about the pair of models. One that counts
+    `only_where_reference_holds` does not apply where the reference itself fails. A `waived` one is decided and
+    printed, and left out of the overall verdict.
     """
 
     claim: Claim
@@ -243,22 +265,33 @@ class Criterion:
     required: bool = True
     why: str = ""
     standing: bool = False
+    only_where_reference_holds: bool = False
+    waived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules of an audit, resolved against its plan: every criterion names a promised claim."""
+    """The rules of an audit, resolved against its plan: every criterion names a promised claim.
+
+    `floor` is the accuracy that the reference must be proven to have on clean data; elsewhere it is
+    `floor_share` of its clean accuracy.
+    """
 
     id: str
     alpha: float
     accept: frozenset[Verdict]
     floor: float
     criteria: tuple[Criterion, ...]
+    floor_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One criterion, decided; the p-values are None where nothing was measured."""
+    """One criterion, decided; the p-values are None where nothing was measured.
+
+    `p_pass_adverse` is p_pass with every near tie counted against the candidate. A decision that does not
+    apply (`applicable`) takes no part in the overall verdict.
+    """
 
     criterion: Criterion
     verdict: Verdict
@@ -267,6 +300,13 @@ class Decision:
     p_pass: float | None = None
     p_fail: float | None = None
     p_fail_holm: float | None = None
+    p_pass_adverse: float | None = None
+    applicable: bool = True
+
+    @property
+    def counts(self) -> bool:
+        """Whether the overall verdict rests on it."""
+        return self.criterion.required and self.applicable and not self.criterion.waived
 
 
 @dataclass(frozen=True, slots=True)
