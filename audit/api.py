@@ -7,18 +7,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from audit import assemble, evidence, pipeline, plan, policy, registry, request, runtime, subjects, verdict
+from audit import (
+    assemble,
+    digest,
+    evidence,
+    pipeline,
+    plan,
+    policy,
+    preparation,
+    registry,
+    request,
+    runtime,
+    storage,
+    subjects,
+    verdict,
+)
 from audit.contracts import Context
-from audit.errors import ExitCode
+from audit.errors import AuditError, ExitCode
 from audit.evidence import Body, Evidence, Run
 from audit.ledger import Ledger
+from audit.models.adapter import Preprocessing
 from audit.observe import Observer, Progress
 from audit.plan import Asked, PlanFile
+from audit.preparation import Agreed
 from audit.report import files
 from audit.request import AuditFile
+from audit.subjects import Subjects, Terms
 from audit.tasks.classification import Classification
-from audit.types import Role
+from audit.types import DataRole, Role
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 DEFAULT_OUT = Path("audit-out")
 LEDGER = "ledger"
@@ -92,24 +113,81 @@ def run(
     base = Path(file).parent if isinstance(file, str | Path) else Path(base)
     folder = Path(out) if out is not None else base / asked_for.out if asked_for.out else DEFAULT_OUT
     clock = Clock()
-    with clock.stage("prepare"):
-        source, models = subjects.load(asked_for, base)
-        asked = plan.ask(registry.load_all(), Context(subjects.class_names(source, models)))
-        fixed = subjects.plan_of(asked_for, base, source, models, asked)
-        plan.fix(fixed, folder)
-    ledger = Ledger(folder / LEDGER, [_lender(Path(lender)) for lender in reuse])
-    with clock.stage("observe"):
-        observer = Observer(fixed, models, source, Classification(), ledger, progress)
-        observer.observe(asked.probes)
-        source.verify_unchanged()
-        for model in models.values():
-            model.verify_unchanged()
-    progress("deciding", 0, 0)
-    with clock.stage("decide"):
-        body = _judge(fixed, asked, ledger, exploratory=False)
-    record = evidence.seal(body, _run(fixed, clock, observer.passes, ledger, command))
-    written = files.write_all(record, folder, pdf=pdf)
-    return Outcome(record, folder, written.paths, written.notices)
+    with clock.stage("open"):
+        agreed = preparation.agree(asked_for.policy, base)
+        opened = subjects.load(asked_for, base)
+    course = _Course(folder, tuple(map(Path, reuse)), progress, tuple(command), clock, pdf=pdf)
+    return course.run(opened, subjects.terms_of(asked_for), agreed)
+
+
+def compare(
+    reference: "Module",
+    candidate: "Module",
+    data: object,
+    *,
+    baseline: "Module | None" = None,
+    policy_name: str = "standard",
+    preprocessing: Preprocessing | None = None,
+    declared_accuracy: float | None = None,
+    device: str = "auto",
+    out: str | Path = DEFAULT_OUT,
+    pdf: bool = True,
+    progress: Progress = lambda what, done, total: None,
+) -> Outcome:
+    """Audit torch modules in memory on a data set in memory, and write the certificate.
+
+    The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
+    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y). A module that
+    torch cannot export is identified by its weights alone, and its audit cannot be accepted. Raises AuditError for
+    anything that cannot be used.
+    """
+    runtime.prepare()
+    clock = Clock()
+    modules = {Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline}
+    with clock.stage("open"):
+        agreed = preparation.agree(policy_name, Path())
+        opened = subjects.of_objects(
+            {role: module for role, module in modules.items() if module is not None},
+            {DataRole.TEST: data},
+            preprocessing or Preprocessing(),
+            device,
+        )
+    course = _Course(Path(out), (), progress, (), clock, pdf=pdf)
+    return course.run(opened, Terms(policy_name, declared_accuracy), agreed)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """One audit from opened subjects to written certificate."""
+
+    folder: Path
+    reuse: tuple[Path, ...]
+    progress: Progress
+    command: tuple[str, ...]
+    clock: Clock
+    pdf: bool
+
+    def run(self, opened: Subjects, terms: Terms, agreed: Agreed) -> Outcome:
+        with self.clock.stage("prepare"):
+            asked, fixed = preparation.prepare(opened, terms, agreed)
+        with storage.lock(self.folder):
+            plan.fix(fixed, self.folder)
+            ledger = Ledger(self.folder / LEDGER, [_lender(lender) for lender in self.reuse])
+            ledger.repair()
+            passes = self._observe(opened, fixed, asked, ledger)
+            self.progress("deciding", 0, 0)
+            with self.clock.stage("decide"):
+                body = _judge(fixed, asked, ledger, exploratory=False)
+            record = evidence.seal(body, _run(fixed, self.clock, passes, ledger, self.command))
+            written = files.write_all(record, self.folder, pdf=self.pdf)
+        return Outcome(record, self.folder, written.paths, written.notices)
+
+    def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Counter[Role]:
+        with self.clock.stage("observe"):
+            observer = Observer(fixed, opened.models, opened.data, Classification(), ledger, self.progress)
+            observer.observe(asked.probes)
+            opened.verify_unchanged()
+        return observer.passes
 
 
 def judge(
@@ -129,13 +207,17 @@ def judge(
     fixed = plan.load(folder)
     clock = Clock()
     with clock.stage("decide"):
-        data = fixed.data[0]
-        asked = plan.ask(registry.load_all(), Context(data.classes))
+        roles = tuple(Role(model.role) for model in fixed.models)
+        chosen = registry.load_all(fixed.policy.checks, fixed.policy.settings)
+        asked = plan.ask(chosen, Context(fixed.dataset(DataRole.TEST).classes, roles))
         other = fixed
         if policy_name is not None:
-            chosen = policy.bind(policy_name, Path(), asked, fixed.declared_accuracy)
-            if chosen.sha256 != fixed.policy.sha256:
-                other = fixed.model_copy(update={"policy": chosen})
+            agreed = preparation.agree(policy_name, Path())
+            wanted = plan.ask(agreed.checks, asked.context)
+            _require_ran(wanted, fixed, policy_name)
+            bound = policy.bind(agreed.policy, wanted, fixed.declared_accuracy)
+            if bound.sha256 != fixed.policy.sha256:
+                asked, other = wanted, fixed.model_copy(update={"policy": bound})
         tool = subjects.tool()
         exploratory = other is not fixed or tool != fixed.tool
         ledger = Ledger(folder / LEDGER)
@@ -162,11 +244,23 @@ def _lender(folder: Path) -> Path:
     return folder / LEDGER
 
 
+def _require_ran(wanted: Asked, fixed: PlanFile, policy_name: str) -> None:
+    """Raise AuditError where a policy wants a probe that was not part of the audit."""
+    ran = {probe.sha256 for probe in fixed.plan.probes}
+    for probe in wanted.probes:
+        if digest.of_json(probe.canonical()) not in ran:
+            raise AuditError(
+                f"policy {policy_name!r} asks for {probe.name!r}, which this audit did not run",
+                "Run the audit by that policy in a new folder.",
+            )
+
+
 def _judge(fixed: PlanFile, asked: Asked, ledger: Ledger, *, exploratory: bool) -> Body:
     view = pipeline.View(fixed, ledger, Classification())
     findings = pipeline.measure(asked, view)
-    decisions = verdict.decide(policy.rules(fixed.policy), findings)
-    outputs = {role: view.outputs(role) for role in Role}
+    adverse = pipeline.measure(asked, view.against()) if view.any_near_tie() else None
+    decisions = verdict.decide(policy.rules(fixed.policy), findings, adverse)
+    outputs = {Role(model.role): view.outputs(Role(model.role)) for model in fixed.models}
     return assemble.body(fixed, asked, findings, decisions, outputs, exploratory=exploratory)
 
 
@@ -175,7 +269,7 @@ def _run(fixed: PlanFile, clock: Clock, passes: Counter[Role], ledger: Ledger, c
         started=clock.started,
         finished=_now(),
         seconds=clock.seconds,
-        passes={role.value: passes[role] for role in Role},
+        passes={model.role: passes[Role(model.role)] for model in fixed.models},
         reused=tuple(ledger.borrowed),
         host=runtime.host(),
         packages=runtime.packages(),

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, VerdictRecord
+from audit import planning
+from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, PolicyRecord, VerdictRecord
 from audit.plan import Asked, PlanFile
 from audit.types import (
     BoundedMean,
@@ -26,7 +27,7 @@ from audit.types import (
 from audit.verdict import bounds, exit_code
 
 NOT_COVERED = (
-    "inputs that differ from the test set: noise, corruption, shift, attack",
+    "inputs that differ from the test set otherwise than stated here: corruption, shift, attack",
     "single classes and groups of items: an average can hide the loss of a rare class",
     "confidence: calibration, rejection thresholds, monitors built on the outputs",
     "other runtimes, devices and precisions than the one named here",
@@ -56,7 +57,7 @@ def body(
         declared_accuracy=plan.declared_accuracy,
         packages=plan.packages,
         findings=tuple(records[claim] for claim in sorted(records)),
-        decisions=tuple(_decision(part, records, asked.metrics) for part in decisions.parts),
+        decisions=tuple(_decision(part, findings, records, plan.policy) for part in decisions.parts),
         verdict=VerdictRecord(
             overall=decisions.overall.value,
             reason=decisions.reason,
@@ -85,7 +86,7 @@ def _finding(finding: Finding, metric: Metric, alpha: float) -> FindingRecord:
         title=title(metric, finding.claim),
         unit=metric.unit.value,
         better=metric.better.value,
-        method=metric.method,
+        method=(metric if isinstance(statistic, Missing) else statistic).kind.method,
         meaning=metric.meaning,
     )
     if isinstance(statistic, Missing):
@@ -112,8 +113,9 @@ def _rounded(value: float) -> float:
 
 
 def title(metric: Metric, claim: Claim) -> str:
-    """A claim as people read it: the metric's title and its scope."""
-    scope = ", ".join(f"{key} {value}" for key, value in claim.scope)
+    """A claim as people read it: the metric's title and its scope, the level last."""
+    ordered = sorted(claim.scope, key=lambda pair: pair[0] == "level")
+    scope = ", ".join(f"{key} {value}" for key, value in ordered)
     return f"{metric.title} ({scope})" if scope else metric.title
 
 
@@ -138,11 +140,15 @@ def sufficient(statistic: Statistic) -> dict[str, int | float | str]:
             return {"kind": "exact", "n": n, "value": value}
 
 
-def _decision(part: Decision, records: Mapping[Claim, FindingRecord], metrics: Mapping[str, Metric]) -> DecisionRecord:
+def _decision(
+    part: Decision, findings: Mapping[Claim, Finding], records: Mapping[Claim, FindingRecord], policy: PolicyRecord
+) -> DecisionRecord:
     criterion = part.criterion
-    found, metric = records[criterion.claim], metrics[criterion.claim.metric]
-    limit = _printable(criterion.limit, metric.unit)
+    found, statistic = records[criterion.claim], findings[criterion.claim].statistic
+    limit = _printable(criterion.limit, Unit(found.unit))
     sign = 1 if criterion.sense is Sense.AT_MOST else -1
+    conditional = part.verdict in (Verdict.CONDITIONAL_PASS, Verdict.CONDITIONAL_FAIL)
+    forecast = conditional and part.reason != "near-ties" and not isinstance(statistic, Missing)
     return DecisionRecord(
         claim=found.claim,
         title=found.title,
@@ -160,7 +166,11 @@ def _decision(part: Decision, records: Mapping[Claim, FindingRecord], metrics: M
         p_pass=part.p_pass,
         p_fail=part.p_fail,
         p_fail_holm=part.p_fail_holm,
+        p_pass_adverse=part.p_pass_adverse,
         verdict=part.verdict.value,
         reason=part.reason,
         detail=part.detail,
+        applicable=part.applicable,
+        waiver=next((w.id for w in policy.waivers if w.claim == found.claim), None) if criterion.waived else None,
+        more_items=planning.more_items(statistic, criterion, policy.alpha) if forecast else None,
     )

@@ -23,7 +23,7 @@ def text(name: str | None) -> str:
 def _paragraph(metric: Metric) -> str:
     return (
         f"{metric.name}  [{metric.unit}, {_range(metric)}, {_better(metric)}]\n"
-        f"    {metric.meaning}\n    Decided by: {metric.method}."
+        f"    {metric.meaning}\n    Decided by: {metric.kind.method}."
     )
 
 
@@ -38,7 +38,7 @@ def markdown() -> str:
 
 def _section(check: Check) -> str:
     rows = [
-        f"| `{m.name}` | {m.title}. {m.meaning} | {m.unit} | {_range(m)} | {_better(m)} | {m.method} |"
+        f"| `{m.name}` | {m.title}. {m.meaning} | {m.unit} | {_range(m)} | {_better(m)} | {m.kind.method} |"
         for m in check.metrics
     ]
     header = "| metric | meaning | unit | range | better | how it is decided |\n|---|---|---|---|---|---|"

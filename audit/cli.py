@@ -2,9 +2,6 @@
 
 import json
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import audit
-from audit import runtime
-from audit.errors import AuditError, ExitCode
+from audit import cli_policy, runtime
+from audit.ending import reported
+from audit.errors import ExitCode
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,9 +28,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(cli_policy.app, name="policy")
+
 Out = Annotated[Path | None, typer.Option(help="Folder for the certificate and the ledger.", show_default=False)]
 Pdf = Annotated[bool, typer.Option("--pdf/--no-pdf", help="Write certificate.pdf as well.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
+File = Annotated[Path | None, typer.Argument(metavar="[AUDIT.TOML]", help="Audit file.", show_default=False)]
+Reference = Annotated[Path | None, typer.Option(help="ONNX file of the parent.", show_default=False)]
+Candidate = Annotated[Path | None, typer.Option(help="ONNX file of the pruned network.", show_default=False)]
+Baseline = Annotated[
+    Path | None, typer.Option(help="ONNX file of a separately trained parent: a yard-stick.", show_default=False)
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Test set: .npz with x, y, classes, or a folder of class folders.", show_default=False),
+]
+Policy = Annotated[str | None, typer.Option(help="screening, standard, strict, or a policy file.  [default: standard]")]
+Mean = Annotated[str | None, typer.Option(help="Per channel, such as 0.49,0.48,0.45.", show_default=False)]
+Std = Annotated[str | None, typer.Option(help="Per channel, such as 0.25,0.24,0.26.", show_default=False)]
+Layout = Annotated[str | None, typer.Option(help="NCHW or NHWC input of the models.  [default: NCHW]")]
+DataLayout = Annotated[str | None, typer.Option(help="NHWC or NCHW items in the .npz.  [default: auto]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, for torch weights.  [default: auto]")]
 
 
 class Schema(StrEnum):
@@ -62,18 +78,64 @@ def _options(
 
 
 @app.command()
+def init(
+    reference: Annotated[Path, typer.Option(help="Model file of the parent.", show_default=False)],
+    candidate: Annotated[Path, typer.Option(help="Model file of the pruned network.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Test set.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Audit file to write.")] = Path("audit.toml"),
+) -> None:
+    """Look at two models and a test set and write a commented audit file that runs."""
+    with reported():
+        from audit import console, scaffold
+
+        console.plain_output(scaffold.write(reference, candidate, data, out))
+
+
+@app.command(name="plan")
+def plan_(
+    file: File = None,
+    reference: Reference = None,
+    candidate: Candidate = None,
+    baseline: Baseline = None,
+    data: Data = None,
+    policy: Policy = None,
+    mean: Mean = None,
+    std: Std = None,
+    layout: Layout = None,
+    data_layout: DataLayout = None,
+    device: Device = None,
+    go_on: Annotated[bool, typer.Option("--go-on", help="Exit 0 even where the audit cannot PASS.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an audit would cost and whether it could pass; nothing is written.
+
+    Exit code 2 where a required criterion cannot be proven with these items.
+    """
+    with reported():
+        from audit import console, rehearsal, request
+
+        flags = request.Flags(
+            reference=reference, candidate=candidate, baseline=baseline, data=data, policy=policy, mean=mean, std=std,
+            layout=layout, data_layout=data_layout, device=device,
+        )  # fmt: skip
+        found = rehearsal.rehearse(*request.combine(file, flags))
+        console.plain_output(json.dumps(found.summary(), indent=2) if as_json else "\n".join(found.lines()))
+        raise typer.Exit(ExitCode.INPUT if found.impossible and not go_on else ExitCode.ACCEPTED)
+
+
+@app.command()
 def run(
-    file: Annotated[Path | None, typer.Argument(metavar="[AUDIT.TOML]", help="Audit file.", show_default=False)] = None,
-    reference: Annotated[Path | None, typer.Option(help="ONNX file of the parent.", show_default=False)] = None,
-    candidate: Annotated[Path | None, typer.Option(help="ONNX file of the pruned network.", show_default=False)] = None,
-    data: Annotated[Path | None, typer.Option(help="Test set: .npz with x, y, classes.", show_default=False)] = None,
-    policy: Annotated[
-        str | None, typer.Option(help="screening, standard, strict, or a policy file.  [default: standard]")
-    ] = None,
-    mean: Annotated[str | None, typer.Option(help="Per channel, such as 0.49,0.48,0.45.", show_default=False)] = None,
-    std: Annotated[str | None, typer.Option(help="Per channel, such as 0.25,0.24,0.26.", show_default=False)] = None,
-    layout: Annotated[str | None, typer.Option(help="NCHW or NHWC input of the models.  [default: NCHW]")] = None,
-    data_layout: Annotated[str | None, typer.Option(help="NHWC or NCHW items in the .npz.  [default: auto]")] = None,
+    file: File = None,
+    reference: Reference = None,
+    candidate: Candidate = None,
+    baseline: Baseline = None,
+    data: Data = None,
+    policy: Policy = None,
+    mean: Mean = None,
+    std: Std = None,
+    layout: Layout = None,
+    data_layout: DataLayout = None,
+    device: Device = None,
     out: Out = None,
     reuse: Annotated[
         list[Path] | None, typer.Option(help="Take over equal observations of an earlier audit.", show_default=False)
@@ -85,12 +147,12 @@ def run(
 
     Name an audit file, or the models and the test set by flags.
     """
-    with _reported():
+    with reported():
         from audit import api, console, request
 
         flags = request.Flags(
-            reference=reference, candidate=candidate, data=data, policy=policy, mean=mean, std=std, layout=layout,
-            data_layout=data_layout,
+            reference=reference, candidate=candidate, baseline=baseline, data=data, policy=policy, mean=mean, std=std,
+            layout=layout, data_layout=data_layout, device=device,
         )  # fmt: skip
         wanted, base = request.combine(file, flags)
         with console.progress() as progress:
@@ -111,7 +173,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Decide a finished audit again from its ledger; no network runs."""
-    with _reported():
+    with reported():
         from audit import api
 
         _finish(api.judge(folder, policy_name=policy, out=out, pdf=pdf, command=_command()), as_json=as_json)
@@ -125,7 +187,7 @@ def render(
     as_json: AsJson = False,
 ) -> None:
     """Write the certificate of an evidence file again."""
-    with _reported():
+    with reported():
         from audit import api
 
         _finish(api.render(evidence, out=out, pdf=pdf), as_json=as_json)
@@ -139,7 +201,7 @@ def demo(
     pdf: Pdf = True,
 ) -> None:
     """Audit a well pruned and a crudely pruned road-sign network: one PASS, one FAIL."""
-    with _reported():
+    with reported():
         from audit import demo as demonstration
 
         raise typer.Exit(demonstration.run(out, items, start, pdf=pdf))
@@ -151,7 +213,7 @@ def checks(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the whole catalogue as Markdown.")] = False,
 ) -> None:
     """List the checks and explain what each of them claims."""
-    with _reported():
+    with reported():
         from audit import catalogue, console
 
         console.plain_output(catalogue.markdown() if markdown else catalogue.text(name))
@@ -160,7 +222,7 @@ def checks(
 @app.command()
 def schema(which: Annotated[Schema, typer.Argument(help="Which file.")]) -> None:
     """Print the JSON Schema of a file."""
-    with _reported():
+    with reported():
         from audit import console, evidence, policy, request
 
         models: dict[Schema, type[BaseModel]] = {
@@ -172,9 +234,24 @@ def schema(which: Annotated[Schema, typer.Argument(help="Which file.")]) -> None
 
 
 @app.command()
+def selftest(as_json: AsJson = False) -> None:
+    """Audit known-bad pairs, which must not pass, and known-good ones, which must, on this machine.
+
+    Later certificates of this installation name the result.
+    """
+    with reported():
+        from audit import console
+        from audit import selftest as trial
+
+        result = trial.run()
+        console.plain_output(json.dumps(result.summary(), indent=2) if as_json else "\n".join(result.lines()))
+        raise typer.Exit(ExitCode.ACCEPTED if result.passed else ExitCode.FAILED)
+
+
+@app.command()
 def doctor() -> None:
     """Look whether everything the program needs is there, and say what is missing."""
-    with _reported():
+    with reported():
         from audit import doctor as surgery
 
         raise typer.Exit(surgery.report())
@@ -192,27 +269,3 @@ def _finish(outcome: "Outcome", *, as_json: bool) -> None:
 
 def _command() -> tuple[str, ...]:
     return ("prune-audit", *(argument.encode("utf-8", "replace").decode() for argument in sys.argv[1:]))
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Every way a command can end, as a message and an exit code; no traceback for a user's mistake."""
-    from audit import console
-
-    try:
-        yield
-    except AuditError as error:
-        console.error(error.what, error.hint)
-        raise typer.Exit(error.code) from None
-    except KeyboardInterrupt:
-        console.error("interrupted", "What was measured is kept: the same command goes on where this one stopped.")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except (typer.Exit, typer.Abort):
-        raise
-    except (Exception, SystemExit) as error:
-        console.error(
-            f"a bug of prune-audit: {type(error).__name__}: {error}", "Please report it with the lines below."
-        )
-        console.SCREEN.print(traceback.format_exc(), markup=False)
-        console.SCREEN.print(json.dumps({"prune-audit": audit.__version__, **runtime.packages()}), markup=False)
-        raise typer.Exit(ExitCode.BUG) from None

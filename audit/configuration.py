@@ -1,10 +1,12 @@
 """Reading TOML files into models, with errors that name the file, the key and its line."""
 
+import datetime
 import difflib
+import itertools
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
@@ -52,19 +54,34 @@ def parse(text: str, name: str, model: type[_Settings]) -> _Settings:
 def validate(content: Mapping[str, object], name: str, model: type[_Settings], text: str = "") -> _Settings:
     """Validate values that came from `name`; `text` is what they were written in, for line numbers."""
     try:
-        return model.model_validate_json(_json(content, name))
+        return model.model_validate_json(_json(content, name, _keys(model, "date")))
     except ValidationError as error:
         raise AuditError(*_explain(error, text, name, model)) from error
 
 
-def _json(content: Mapping[str, object], name: str) -> bytes:
-    """The same values as JSON, from which strict models still read tuples, enums and paths."""
+def _json(content: Mapping[str, object], name: str, dates: set[str]) -> bytes:
+    """The same values as JSON, from which strict models still read tuples, enums and paths.
+
+    `dates` names the keys whose values may be dates; under any other key a date is an error.
+    """
     try:
-        return json.dumps(content, default=_plain, ensure_ascii=False).encode()
+        return json.dumps(_dated(content, dates), default=_plain, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise AuditError(
             f"{name}: holds a value that no setting takes ({error})", "Use text in UTF-8, numbers, true and false."
         ) from error
+
+
+def _dated(value: object, dates: set[str]) -> object:
+    """A table, or list of tables, with the dates that are expected as text: JSON knows no dates."""
+    if isinstance(value, Mapping):
+        return {
+            key: inner.isoformat() if key in dates and type(inner) is datetime.date else _dated(inner, dates)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return [_dated(inner, dates) for inner in value]
+    return value
 
 
 def _plain(value: object) -> str:
@@ -79,7 +96,7 @@ def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = [part for part in first["loc"] if isinstance(part, str)]
     key = ".".join(map(str, first["loc"]))
-    where = f"{name}{line_of(text, path[-1]) if path else ''}"
+    where = f"{name}{_place(text, first['loc'])}"
     if first["type"] == "extra_forbidden":
         known = _keys(model)
         return f"{where}: unknown key {key!r}", did_you_mean(path[-1], known)
@@ -91,6 +108,33 @@ def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel
         f"{where}: {key or 'the file'}: {first['msg']}",
         f"Correct {key!r}." if key else "Correct the file.",
     )
+
+
+def _place(text: str, loc: Sequence[str | int]) -> str:
+    """`:LINE` of where a value stands that a validation error names."""
+    match loc:
+        case (str(table), int(index), *inner):
+            key = next((part for part in inner if isinstance(part, str)), "")
+            return line_in(text, table, key, index) or line_of(text, table)
+        case (*_, str(last)) | (*_, str(last), int()):
+            return line_of(text, last)
+    return ""
+
+
+def line_in(text: str, table: str, key: str, index: int = 0) -> str:
+    """`:LINE` where the `index`-th `[table]` or `[[table]]` sets a key, else that of its head; '' where it has none.
+
+    Table '' is the beginning of the file.
+    """
+    lines = text.splitlines()
+    head = re.compile(rf"\s*\[\[?\s*{re.escape(table)}\s*\]")
+    setting = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+    heads = [number for number, line in enumerate(lines, 1) if head.match(line)] if table else [0]
+    if index >= len(heads):
+        return ""
+    own = itertools.takewhile(lambda line: not re.match(r"\s*\[", line), lines[heads[index] :])
+    number = next((number for number, line in enumerate(own, heads[index] + 1) if setting.match(line)), heads[index])
+    return f":{number}" if number else ""
 
 
 def line_of(text: str, key: str) -> str:
@@ -110,10 +154,10 @@ def did_you_mean(word: str, known: set[str]) -> str:
     return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(sorted(known))}."
 
 
-def _keys(model: type[BaseModel]) -> set[str]:
-    """Every key that may be written anywhere below a model."""
+def _keys(model: type[BaseModel], of: str | None = None) -> set[str]:
+    """Every key that may be written anywhere below a model, or those of one JSON Schema format."""
     found: set[str] = set()
     schema: dict[str, Any] = model.model_json_schema()
     for part in [schema, *schema.get("$defs", {}).values()]:
-        found.update(part.get("properties", {}))
+        found.update(key for key, value in part.get("properties", {}).items() if of in (None, value.get("format")))
     return found

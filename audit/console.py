@@ -1,7 +1,7 @@
 """What a person sees while an audit runs and when it is over; everything goes to standard error."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from audit.evidence import Evidence
 from audit.observe import Progress as Report
 from audit.report import sentences, view
+from audit.report.rows import MARKS, Row, clean
 from audit.storage import guarded
 from audit.types import Verdict
 
@@ -26,6 +27,7 @@ _STYLE = {
     Verdict.FAIL: "bold red",
 }
 _WORST = 3
+_MOST_WAIVED = 5
 _PLAIN_STEPS = 5
 
 
@@ -70,32 +72,52 @@ def last_screen(evidence: Evidence, files: tuple[str, ...], notices: tuple[str, 
     """The verdict, what stands most in its way or came nearest to it, and where the files are."""
     results = view.results(evidence)
     overall = evidence.body.verdict.overall
-    mark = view.MARKS[overall]
+    mark = MARKS[overall]
     title = f"{mark.glyph} {overall}" + (" (exploratory)" if evidence.body.verdict.exploratory else "")
     text = f"{sentences.headline(evidence, results)}\n{sentences.conformity(evidence, results)}"
     style = _STYLE[Verdict(overall)]
     SCREEN.print(Panel(escape(text), title=f"[{style}]{title}[/]", title_align="left", border_style=style))
-    SCREEN.print(_worst([row for row in (*results.required, *results.advisory) if not _standing(evidence, row)]))
+    shown = [row for row in results.drawn if not _standing(evidence, row)][:_WORST]
+    SCREEN.print(_worst(shown))
+    for line in (*_forecasts(shown), *_apart(results)):
+        SCREEN.print(line, soft_wrap=True)
     for notice in notices:
         SCREEN.print(f"[yellow]note:[/] {escape(notice)}", soft_wrap=True)
     for file in files:
         SCREEN.print(escape(file), soft_wrap=True)
 
 
-def _standing(evidence: Evidence, row: view.Row) -> bool:
+def _standing(evidence: Evidence, row: Row) -> bool:
     """Whether a row is a passed criterion that every policy has: it tells a reader nothing."""
     standing = {criterion.claim for criterion in evidence.body.policy.criteria if criterion.standing}
     return row.record.claim in standing and row.record.verdict == "PASS"
 
 
-def _worst(rows: list[view.Row]) -> Table:
+def _forecasts(rows: Iterable[Row]) -> Iterator[str]:
+    """What would probably settle the conditional verdicts among these."""
+    for row in rows:
+        if text := sentences.forecast(row):
+            yield f"[dim]{escape(clean(row.record.title))}:[/] {escape(text)}"
+
+
+def _apart(results: view.Results) -> Iterator[str]:
+    """The waived criteria by name, and how many do not apply."""
+    for row in results.waived[:_MOST_WAIVED]:
+        yield f"[yellow]{row.record.verdict}, waived:[/] {escape(sentences.waived(row))}"
+    if (more := len(results.waived) - _MOST_WAIVED) > 0:
+        yield f"[yellow]waived:[/] {more} more"
+    if number := len(results.inapplicable):
+        yield f"[dim]not applicable:[/] {number}, where the reference itself fails"
+
+
+def _worst(rows: list[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "criterion", "measured", "limit", "verdict"):
         table.add_column(column, overflow="fold")
-    for row in rows[:_WORST]:
+    for row in rows:
         style = _STYLE[Verdict(row.record.verdict)]
         measured = " ".join(filter(None, (row.estimate, row.bounds)))
-        cells = (row.mark.glyph, view.clean(row.record.title), measured, row.limit, row.record.verdict)
+        cells = (row.mark.glyph, clean(row.record.title), measured, row.limit, row.word)
         table.add_row(*map(escape, cells), style=style if row.record.verdict != "PASS" else "")
     return table
 

@@ -135,6 +135,7 @@ class PolicyRecord(Record):
     criteria: tuple[CriterionRecord, ...]
     waivers: tuple[WaiverRecord, ...] = ()
     checks: tuple[str, ...] | None = Field(None, description="the checks that run; null is all")
+    recheck_reused: float = Field(0.0, description="percent of what an earlier audit lends that is measured again")
     settings: SettingsRecord = Field({}, description="settings of checks, as the policy gives them")
 
 
@@ -230,6 +231,13 @@ class Body(Record):
         ranks = [_RANKS.index(part.verdict) for part in required]
         if all(part.claim in standing for part in required):
             ranks.append(_RANKS.index("NOT EVALUATED"))
+        held = {c.claim for c in self.policy.criteria if c.only_where_reference_holds}
+        waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
+        for part in self.decisions:
+            if not part.applicable and (part.claim not in held or part.reason != "reference-floor"):
+                raise ValueError(f"{part.claim} counts, whatever it says")
+            if part.waiver and (part.waiver, part.claim) not in waived:
+                raise ValueError(f"{part.claim} is waived by nobody")
         stated = self.verdict
         allowed = stated.overall in self.policy.accept and not stated.exploratory and not self.deviations
         if stated.overall != _RANKS[max(ranks)] or stated.accepted != allowed:

@@ -7,7 +7,7 @@ does not match its file, is no observation.
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from audit import digest
 from audit.contracts import Columns
 from audit.errors import AuditError
 from audit.storage import append_line, write_atomic
+from audit.types import Missing
 
 MANIFEST = "manifest.jsonl"
 
@@ -34,32 +35,45 @@ class Ledger:
     borrowed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._seals = _seals(self.folder)
-        _cut_torn_line(self.folder / MANIFEST)
-        self._lent = [(folder, _seals(folder)) for folder in self.lenders]
+        self._seals, self._failures = _entries(self.folder)
+        self._lent = [(folder, _entries(folder)[0]) for folder in self.lenders]
+
+    def repair(self) -> None:
+        """Remove what an interruption left of a last line, before another is appended to it."""
+        path = self.folder / MANIFEST
+        if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+            write_atomic(path, content[: content.rfind(b"\n") + 1])
 
     def has(self, key: str) -> bool:
         """Whether the observation is here; takes it over from a lender that has it, whole and sealed."""
         if key not in self._seals:
             for folder, seals in self._lent:
                 if key in seals:
-                    self._store(key, _sealed_bytes(folder, key, seals[key]))
+                    self._store({key: _sealed_bytes(folder, key, seals[key])})
                     self.borrowed.append(key)
                     break
         return key in self._seals
 
-    def put(self, key: str, columns: Columns) -> None:
-        """Store an observation: temporary file, sync, rename, then its seal."""
-        buffer = io.BytesIO()
-        table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
-        pq.write_table(table.replace_schema_metadata({"key": key}), buffer, compression="none")
-        self._store(key, buffer.getvalue())
+    def put(self, observations: Mapping[str, Columns]) -> None:
+        """Store observations by key: each in a temporary file, synced, renamed; then the seals of all."""
+        self._store({key: _encoded(key, columns) for key, columns in observations.items()})
 
-    def _store(self, key: str, content: bytes) -> None:
-        write_atomic(_path(self.folder, key), content)
-        seal = digest.of_bytes(content)
-        append_line(self.folder / MANIFEST, json.dumps({"key": key, "sha256": seal}))
-        self._seals[key] = seal
+    def fail(self, key: str, why: Missing) -> None:
+        """Keep that what belongs under `key` cannot be had, and why."""
+        append_line(self.folder / MANIFEST, json.dumps({"key": key, "failed": why.reason, "detail": why.detail}))
+        self._failures[key] = why
+
+    def failure(self, key: str) -> Missing | None:
+        """Why there is nothing under a key, if that is known."""
+        return self._failures.get(key)
+
+    def _store(self, contents: Mapping[str, bytes]) -> None:
+        for key, content in contents.items():
+            write_atomic(_path(self.folder, key), content)
+        seals = {key: digest.of_bytes(content) for key, content in contents.items()}
+        lines = [json.dumps({"key": key, "sha256": seal}) for key, seal in seals.items()]
+        append_line(self.folder / MANIFEST, "\n".join(lines))
+        self._seals |= seals
 
     def get(self, key: str) -> Columns:
         """An observation's columns; raises AuditError when it is missing, foreign or damaged."""
@@ -77,7 +91,7 @@ class Ledger:
         return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
 
     def gather(self, keys: Iterable[str]) -> Columns:
-        """Several chunks, joined in the given order."""
+        """Several chunks, joined in the given order; raises AuditError where one is missing."""
         parts = [self.get(key) for key in keys]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -86,23 +100,25 @@ def _path(folder: Path, key: str) -> Path:
     return folder / "observations" / f"{key}.parquet"
 
 
-def _seals(folder: Path) -> dict[str, str]:
-    """The manifest: key → digest. A torn last line, left by an interruption, is no entry."""
+def _encoded(key: str, columns: Columns) -> bytes:
+    buffer = io.BytesIO()
+    table = pa.table({name: _to_arrow(values) for name, values in columns.items()})
+    pq.write_table(table.replace_schema_metadata({"key": key}), buffer, compression="none")
+    return buffer.getvalue()
+
+
+def _entries(folder: Path) -> tuple[dict[str, str], dict[str, Missing]]:
+    """The manifest: (key → digest, key → failure). A torn last line, left by an interruption, is no entry."""
     path = folder / MANIFEST
     if not path.exists():
-        return {}
+        return {}, {}
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
         entries = [json.loads(line) for line in lines[:-1]]
-        return {entry["key"]: entry["sha256"] for entry in entries}
+        failures = {e["key"]: Missing(str(e["failed"]), str(e["detail"])) for e in entries if "failed" in e}
+        return {e["key"]: e["sha256"] for e in entries if "failed" not in e}, failures
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AuditError(f"{path}: is damaged ({error})", "Delete the ledger and run the audit again.") from error
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Remove what an interruption left of a last line, before another is appended to it."""
-    if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
-        write_atomic(path, content[: content.rfind(b"\n") + 1])
 
 
 def _sealed_bytes(folder: Path, key: str, seal: str) -> bytes:

@@ -1,24 +1,26 @@
 """Observing: the one place where data go through networks."""
 
+import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from audit import digest
+from audit import digest, repeatability
 from audit.contracts import Batch, Columns, DataSource, Model, Probe, Task
+from audit.digest import Json
 from audit.errors import AuditError
 from audit.ledger import Ledger
+from audit.perturbing import BrokenProbeError, Verified
 from audit.plan import PlanFile
-from audit.types import Role
+from audit.randomness import PhiloxRng
+from audit.types import DataRole, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_REPEATED = 16
-_TOLERANCE = 1e-3  # far above rounding, far below what another batch does to a network in training mode
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, passes done, passes in all)."""
@@ -26,72 +28,43 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Observer:
-    """Runs what the plan asks for and the ledger lacks; every (probe, chunk, model) once."""
+    """Runs what the plan asks for and the ledger lacks; every (probe, chunk, model) once.
+
+    Data stream batch by batch, and each batch goes through all probes: it is read once, and memory holds one batch
+    of inputs and one chunk of outputs, however many items and probes there are.
+    """
 
     plan: PlanFile
     models: Mapping[Role, Model]
-    source: DataSource
+    sources: Mapping[DataRole, DataSource]
     task: Task
     ledger: Ledger
     progress: Progress
     passes: Counter[Role] = field(default_factory=Counter)
-    _expected: int = 0
-    _repeatable: set[Role] = field(default_factory=set)
+    _streams: dict[str, PhiloxRng] = field(default_factory=dict)
 
-    def observe(self, probes: tuple[Probe, ...]) -> None:
-        """Fill the ledger for all probes; the perturbed input is made once and shared by all roles."""
-        keys = {probe: self._keys(probe) for probe in probes}
-        lacking = {
-            probe: [[role for role in chunk if not self.ledger.has(chunk[role])] for chunk in chunks]
-            for probe, chunks in keys.items()
+    def observe(self, probes: Sequence[Probe]) -> None:
+        """Fill the ledger for all probes; a perturbed input is made once and shared by all roles."""
+        for role, model in self.models.items():
+            if not self.ledger.has(self.plan.noise_key(role)):
+                noise = repeatability.noise(model, self.sources[DataRole.TEST], self.plan.plan.batch)
+                self.ledger.put({self.plan.noise_key(role): {"noise": np.asarray([noise])}})
+        jobs = [_Job(probe, self) for probe in probes]
+        expected = sum(job.expected for job in jobs)
+        for data, source in self.sources.items():
+            self._stream(source, [job for job in jobs if job.probe.data is data], expected)
+
+    def rng(self, probe: Probe) -> PhiloxRng:
+        """The random numbers of a probe's family."""
+        family: dict[str, Json] = {
+            "data": self.plan.dataset(probe.data).sha256,
+            "methods": self.plan.tool.method_set,
+            "family": probe.stream(),
         }
-        size, items = self.plan.plan.chunk, len(self.source.manifest.ids)
-        self._expected = sum(
-            len(roles) * min(size, items - index * size)
-            for chunks in lacking.values()
-            for index, roles in enumerate(chunks)
-        )
-        for probe in (probe for probe in probes if any(lacking[probe])):
-            for index, chunk in enumerate(self.source.chunks(self.plan.plan.chunk)):
-                for role, columns in self._chunk(probe, chunk, lacking[probe][index]).items():
-                    self.ledger.put(keys[probe][index][role], columns)
+        return self._streams.setdefault(digest.of_json(family), PhiloxRng.of(family))
 
-    def _keys(self, probe: Probe) -> list[dict[Role, str]]:
-        """Per chunk, the observation key of each role."""
-        identity = digest.of_json(probe.canonical())
-        per_role = {role: self.plan.keys(role, identity) for role in self.models}
-        return [dict(zip(per_role, chunk, strict=True)) for chunk in zip(*per_role.values(), strict=True)]
-
-    def _chunk(self, probe: Probe, chunk: Batch, roles: list[Role]) -> dict[Role, Columns]:
-        """One chunk through the models that lack it, batch by batch, each batch perturbed once."""
-        for role in set(roles) - self._repeatable:
-            self._require_repeatable(role, chunk.x[:_REPEATED])
-        parts: dict[Role, list[Columns]] = {role: [] for role in roles}
-        for batch in _batches(chunk, self.plan.plan.batch) if roles else ():
-            perturbed = probe.perturb(batch)
-            for role in roles:
-                parts[role].append({**self._run(role, perturbed.x, batch), **perturbed.columns})
-                self.passes[role] += len(batch.ids)
-            self.progress(probe.name, self.passes.total(), self._expected)
-        return {role: _join(batches, chunk) for role, batches in parts.items()}
-
-    def _require_repeatable(self, role: Role, x: "Tensor") -> None:
-        """Refuse a network that answers the same items differently: a borderline one could be run until it passes."""
-        model, half = self.models[role], len(x) // 2
-        whole, again = model(x).numpy(), model(x).numpy()
-        if not np.array_equal(whole, again, equal_nan=True):
-            raise AuditError(
-                f"{role}: gives different outputs for the same items", "A random or stateful network cannot be audited."
-            )
-        parts = np.concatenate([model(x[:half]).numpy(), model(x[half:]).numpy()]) if half else whole
-        if not np.allclose(whole, parts, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
-            raise AuditError(
-                f"{role}: its outputs for an item depend on the other items of the batch",
-                "Export the network in evaluation mode.",
-            )
-        self._repeatable.add(role)
-
-    def _run(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
+    def outputs(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
+        """What one model leaves on a batch."""
         out = self.models[role](x)
         classes = len(self.plan.data[0].classes)
         if out.shape != (len(batch.ids), classes):
@@ -99,20 +72,129 @@ class Observer:
                 f"{role}: gave outputs of shape {tuple(out.shape)} for {len(batch.ids)} items and {classes} classes",
                 "Its outputs change shape with the input; export the classifier with one score per class.",
             )
+        self.passes[role] += len(batch.ids)
         return self.task.observe(out, batch)
 
+    def _stream(self, source: DataSource, jobs: Sequence["_Job"], expected: int) -> None:
+        size, items = self.plan.plan.chunk, len(source.manifest.ids)
+        wanted = np.zeros(items, np.bool_)
+        for job in jobs:
+            wanted |= job.wanted
+        for batch in source.batches(self.plan.plan.batch, wanted) if jobs else ():
+            index = batch.start // size
+            for job in jobs:
+                job.run(batch, index)
+                self.progress(job.probe.name, self.passes.total(), expected)
+            if batch.start + len(batch.ids) == min((index + 1) * size, items):
+                self.ledger.put({key: columns for job in jobs for key, columns in job.end_chunk(index).items()})
 
-def _batches(chunk: Batch, size: int) -> Iterator[Batch]:
-    for start in range(0, len(chunk.ids), size):
-        rows = slice(start, start + size)
-        yield Batch(chunk.ids[rows], chunk.x[rows], chunk.y[rows], chunk.draw)
+
+class _Job:
+    """One probe on its way through the data."""
+
+    def __init__(self, probe: Probe, observer: Observer) -> None:
+        plan, ledger = observer.plan, observer.ledger
+        self.probe, self._observer = probe, observer
+        self._verified = Verified(probe, observer.rng(probe))
+        self._record = plan.probe(digest.of_json(probe.canonical()))
+        self._chunk, self._items = plan.plan.chunk, plan.dataset(probe.data).items
+        per_role = {role: plan.keys(role, self._record) for role in observer.models}
+        self._keys = [dict(zip(per_role, chunk, strict=True)) for chunk in zip(*per_role.values(), strict=True)]
+        failed = ledger.failure(plan.failure_key(self._record)) is not None
+        self._lacking = [[r for r, key in chunk.items() if not failed and not ledger.has(key)] for chunk in self._keys]
+        self._again = {} if failed else self._batches_again(plan.policy.recheck_reused / 100)
+        self._parts: dict[Role, list[Columns]] = {}
+
+    @property
+    def expected(self) -> int:
+        """Forward passes to come."""
+        chunks = enumerate(self._lacking)
+        return sum(len(roles) * len(self._rows(index)) * self.probe.draws for index, roles in chunks)
+
+    @property
+    def wanted(self) -> NDArray[np.bool_]:
+        """The items it still has to see [N]."""
+        marked = np.zeros(self._items, np.bool_)
+        for index, roles in enumerate(self._lacking):
+            marked[self._rows(index)] = bool(roles)
+        for start in self._again:
+            marked[start : start + self._observer.plan.plan.batch] = True
+        return marked
+
+    def run(self, batch: Batch, index: int) -> None:
+        """Perturb a batch of chunk `index` and show it to the models that lack it."""
+        roles, again = self._lacking[index], self._again.get(batch.start, [])
+        if not roles and not again:
+            return
+        try:
+            draws = [self._drawn(replace(batch, draw=draw), (*roles, *again)) for draw in range(self.probe.draws)]
+        except BrokenProbeError as error:
+            self._fail(error)
+            return
+        columns = {role: _rows(batch, [draw[role] for draw in draws]) for role in (*roles, *again)}
+        for role in roles:
+            self._parts.setdefault(role, []).append(columns[role])
+        for role in again:
+            self._compare(columns[role], role, index, batch.start - index * self._chunk)
+
+    def end_chunk(self, index: int) -> dict[str, Columns]:
+        """The finished observations of a chunk, by key."""
+        parts, self._parts = self._parts, {}
+        try:
+            self._verified.end_chunk()
+        except BrokenProbeError as error:
+            self._fail(error)
+            return {}
+        return {self._keys[index][role]: _joined(found) for role, found in parts.items()}
+
+    def _drawn(self, batch: Batch, roles: Sequence[Role]) -> dict[Role, Columns]:
+        made = self._verified.perturb(batch)
+        return {role: {**self._observer.outputs(role, made.x, batch), **made.columns} for role in roles}
+
+    def _fail(self, error: BrokenProbeError) -> None:
+        """Give the probe up: no part of it is evidence any more."""
+        self._observer.ledger.fail(self._observer.plan.failure_key(self._record), error.why)
+        self._lacking = [[] for _ in self._lacking]
+        self._again, self._parts = {}, {}
+
+    def _rows(self, index: int) -> range:
+        return range(index * self._chunk, min((index + 1) * self._chunk, self._items))
+
+    def _batches_again(self, share: float) -> dict[int, list[Role]]:
+        """Starts of the batches to measure again of what was taken over: a share of them, at random, one at least."""
+        dice = secrets.SystemRandom()
+        borrowed = set(self._observer.ledger.borrowed)
+        again: dict[int, list[Role]] = {}
+        for role in self._observer.models if share else ():
+            chunks = [index for index, chunk in enumerate(self._keys) if chunk[role] in borrowed]
+            starts = [start for index in chunks for start in self._rows(index)[:: self._observer.plan.plan.batch]]
+            for start in dice.sample(starts, min(len(starts), max(1, round(share * len(starts))))):
+                again.setdefault(start, []).append(role)
+        return again
+
+    def _compare(self, columns: Columns, role: Role, index: int, offset: int) -> None:
+        ledger, plan = self._observer.ledger, self._observer.plan
+        noise = float(ledger.get(plan.noise_key(role))["noise"][0])
+        first = offset * self.probe.draws
+        stored = ledger.get(self._keys[index][role])["output"][first : first + len(columns["output"])]
+        if not np.allclose(stored, columns["output"], rtol=0, atol=2 * noise, equal_nan=True):
+            raise AuditError(
+                f"{role}, {self.probe.name}: what an earlier audit lent comes out otherwise when measured again",
+                "Run the audit without --reuse.",
+            )
 
 
-def _join(parts: list[Columns], chunk: Batch) -> Columns:
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:
+    """The rows of a batch, item by item and draw by draw."""
+    count, first = len(draws), draws[0]
+    labels = np.full(len(batch.ids), -1) if batch.y is None else batch.y.numpy()
     return {
-        "id": chunk.ids,
-        "draw": np.full(len(chunk.ids), chunk.draw, np.int32),
-        "label": chunk.y.numpy(),
-        **joined,
+        "id": batch.ids.repeat(count, axis=0),
+        "draw": np.tile(np.arange(count, dtype=np.int32), len(batch.ids)),
+        "label": labels.repeat(count),
+        **{name: np.stack([draw[name] for draw in draws], 1).reshape(-1, *first[name].shape[1:]) for name in first},
     }
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

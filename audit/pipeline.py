@@ -1,100 +1,168 @@
 """From a ledger to evidence: join, measure, decide. A pure function of ledger, plan and policy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit import digest
-from audit.contracts import Check, Columns, Probe, Task, Trace
+from audit.contracts import Check, Columns, Probe, Side, Task, Trace
 from audit.data import manifest
 from audit.errors import AuditError
+from audit.evidence import ProbeRecord
 from audit.ledger import Ledger
 from audit.plan import Asked, PlanFile
-from audit.types import Claim, Exact, Finding, Missing, OutputKind, Role
+from audit.types import Claim, DataRole, Exact, Finding, Missing, OutputKind, Role
+
+_KEPT = 4
+"""Observations and traces that stay in memory: the clean ones are asked for again and again, others once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Census:
+    """What one model left under one probe, counted: rows, rows with NaN or infinity, rows with a near tie."""
+
+    rows: int
+    bad: int
+    ties: int
 
 
 @dataclass
 class View:
-    """What the checks see of the ledger; asking for a probe outside the plan raises KeyError."""
+    """What the checks see of the ledger; asking for a probe outside the plan raises KeyError.
+
+    With `adverse`, every near tie counts against the candidate.
+    """
 
     plan: PlanFile
     ledger: Ledger
     task: Task
-    _columns: dict[tuple[Role, str], Columns] = field(default_factory=dict)
-    _traces: dict[str, Trace | Missing] = field(default_factory=dict)
+    adverse: bool = False
+    _counted: dict[tuple[Role, str], _Census | Missing] = field(default_factory=dict)
 
-    def trace(self, probe: Probe, /) -> Trace | Missing:
-        """The join of both roles under a probe, in judging order; Missing where it cannot be trusted."""
-        identity = digest.of_json(probe.canonical())
-        if identity not in {planned.sha256 for planned in self.plan.plan.probes}:
-            raise KeyError(f"probe {probe.name!r} was not asked for")
-        if identity not in self._traces:
-            self._traces[identity] = self._join(identity)
-        return self._traces[identity]
+    def __post_init__(self) -> None:
+        self._observed = lru_cache(_KEPT)(self._gather)
+        self._joined = lru_cache(_KEPT)(self._join)
+        self.outputs = lru_cache(None)(self._settle)
+        self._order = lru_cache(_KEPT)(self._judging_order)
+
+    def against(self) -> "View":
+        """The same ledger with every near tie counted against the candidate."""
+        return replace(self, adverse=True)
+
+    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /) -> Trace | Missing:
+        """The reference joined with another role, in judging order; Missing where that cannot be trusted."""
+        return self._joined(digest.of_json(probe.canonical()), other)
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing:
-        """(items with NaN or infinity in an output, items) of a role, over every probe of the plan."""
-        bad = total = 0
-        for probe in self.plan.plan.probes:
-            finite = _finite(self._observed(role, probe.sha256))
-            bad, total = bad + int((~finite).sum()), total + finite.size
-        return (bad, total) if total else Missing("empty", "no item was observed")
+        """(rows with NaN or infinity in an output, rows) of a role, over every probe of the plan."""
+        counts = [census for census in self._censuses(role) if isinstance(census, _Census)]
+        rows = sum(census.rows for census in counts)
+        return (sum(census.bad for census in counts), rows) if rows else Missing("empty", "no item was observed")
+
+    def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
+        """(rows whose decision is closer than the runtime's noise, rows) of a role, under its worst probe."""
+        counts = [census for census in self._censuses(role) if isinstance(census, _Census) and census.rows]
+        if not counts:
+            return Missing("empty", "no item was observed")
+        worst = max(counts, key=lambda census: census.ties / census.rows)
+        return worst.ties, worst.rows
+
+    def any_near_tie(self) -> bool:
+        """Whether counting near ties against the candidate could change anything."""
+        roles = (Role(model.role) for model in self.plan.models)
+        return any(c.ties for role in roles for c in self._censuses(role) if isinstance(c, _Census))
 
     def stored_items(self) -> tuple[int, int]:
         """(superfluous copies, stored items) of the test set."""
-        data = self.plan.data[0]
+        data = self.plan.dataset(DataRole.TEST)
         return data.duplicates, data.items + data.duplicates
 
     def class_counts(self) -> tuple[int, ...]:
         """Distinct items per class of the test set."""
-        return self.plan.data[0].per_class
+        return self.plan.dataset(DataRole.TEST).per_class
 
-    def outputs(self, role: Role) -> OutputKind | Missing:
+    def _censuses(self, role: Role) -> list[_Census | Missing]:
+        for probe in self.plan.plan.probes:
+            if (role, probe.sha256) not in self._counted:
+                self._observed(role, probe.sha256)
+        return [self._counted[role, probe.sha256] for probe in self.plan.plan.probes]
+
+    def _gather(self, role: Role, probe: str) -> Columns | Missing:
+        """What a model left under a probe, in stored order; Missing where the probe failed."""
+        record = self.plan.probe(probe)
+        failure = self.ledger.failure(self.plan.failure_key(record))
+        if failure is not None:
+            self._counted[role, probe] = failure
+            return failure
+        columns = self.ledger.gather(self.plan.keys(role, record))
+        out = columns["output"]
+        bad = int((~np.isfinite(out).all(axis=1)).sum())
+        ties = 0 if bad else int(self.task.near_ties(out, self._noise(role)).sum())
+        self._counted[role, probe] = _Census(len(out), bad, ties)
+        return columns
+
+    def _noise(self, role: Role) -> float:
+        return float(self.ledger.get(self.plan.noise_key(role))["noise"][0])
+
+    def _settle(self, role: Role) -> OutputKind | Missing:
         """What a model's outputs are, settled over the first probe."""
         columns = self._observed(role, self.plan.plan.probes[0].sha256)
-        if not _finite(columns).all():
+        if isinstance(columns, Missing):
+            return columns
+        if not np.isfinite(columns["output"]).all():
             return Missing("non-finite", f"the {role}'s outputs contain NaN or infinity")
         return self.task.settle(columns, OutputKind(self.plan.model(role).adapter.outputs))
 
-    def _observed(self, role: Role, probe: str) -> Columns:
-        if (role, probe) not in self._columns:
-            self._columns[role, probe] = self.ledger.gather(self.plan.keys(role, probe))
-        return self._columns[role, probe]
-
-    def _join(self, probe: str) -> Trace | Missing:
-        sides = {role: self._observed(role, probe) for role in Role}
-        reference, candidate = sides[Role.REFERENCE], sides[Role.CANDIDATE]
+    def _join(self, probe: str, other: Role) -> Trace | Missing:
+        record = self.plan.probe(probe)
+        sides: dict[Role, Side] = {}
+        for role in (Role.REFERENCE, other):
+            side = self._side(role, probe)
+            if isinstance(side, Missing):
+                return side
+            sides[role] = side
+        reference, second = sides[Role.REFERENCE].columns, sides[other].columns
         for name in ("id", "draw", "label"):
-            if not np.array_equal(reference[name], candidate[name]):
+            if not np.array_equal(reference[name], second[name]):
                 raise AuditError(
-                    f"the two models' observations differ in {name!r}",
-                    "Delete the ledger and run the audit again.",
+                    f"the models' observations differ in {name!r}", "Delete the ledger and run the audit again."
                 )
-        if manifest.digest_of(reference["id"], reference["label"]) != self.plan.data[0].sha256:
+        rows = self._rows(reference, record)
+        labels = reference["label"][rows]
+        chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
+        return Trace(labels, self.task.compare(labels, *chosen, adverse=self.adverse), record.draws)
+
+    def _side(self, role: Role, probe: str) -> Side | Missing:
+        columns = self._observed(role, probe)
+        if isinstance(columns, Missing):
+            return columns
+        bad = int((~np.isfinite(columns["output"]).all(axis=1)).sum())
+        if bad:
+            return Missing("non-finite", f"{bad} of {len(columns['id'])} outputs of the {role} are NaN or infinite")
+        kind = self.outputs(role)
+        return kind if isinstance(kind, Missing) else Side(columns, kind, self._noise(role))
+
+    def _rows(self, columns: Columns, probe: ProbeRecord) -> NDArray[np.intp]:
+        """The stored rows in judging order, item by item; raises AuditError where the items are not the data set's."""
+        draws = probe.draws
+        ids, labels = columns["id"][::draws], columns["label"][::draws]
+        whole = len(columns["id"]) == len(ids) * draws
+        if not whole or not np.array_equal(columns["draw"], np.tile(np.arange(draws), len(ids))):
+            raise AuditError(f"probe {probe.name!r}: its draws are not complete", "Delete the ledger and run again.")
+        if manifest.digest_of(ids, labels) != self.plan.dataset(probe.data).sha256:
             raise AuditError(
-                "the items in the ledger differ from the test set of this audit",
+                "the items in the ledger differ from the data set of this audit",
                 "Delete the ledger and run the audit again.",
             )
-        for role, columns in sides.items():
-            bad = int((~_finite(columns)).sum())
-            if bad:
-                return Missing("non-finite", f"{bad} of {len(columns['id'])} outputs of the {role} are NaN or infinite")
-        kinds = {role: self.outputs(role) for role in Role}
-        wrong = next((kind for kind in kinds.values() if isinstance(kind, Missing)), None)
-        if wrong is not None:
-            return wrong
-        order = manifest.judging_order(reference["id"])
-        labels = reference["label"][order]
-        settled = {
-            role: ({"output": side["output"][order]}, OutputKind(str(kinds[role]))) for role, side in sides.items()
-        }
-        return Trace(labels, self.task.compare(labels, settled[Role.REFERENCE], settled[Role.CANDIDATE]))
+        order = self._order(ids.tobytes())
+        rows: NDArray[np.intp] = (order[:, None] * draws + np.arange(draws)).reshape(-1)
+        return rows
 
-
-def _finite(columns: Columns) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(columns["output"]).all(axis=1))
+    def _judging_order(self, ids: bytes) -> NDArray[np.intp]:
+        return manifest.judging_order(np.frombuffer(ids, np.uint8).reshape(-1, 32))
 
 
 def measure(asked: Asked, view: View) -> dict[Claim, Finding]:
@@ -113,7 +181,7 @@ def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> M
         for finding in check.measure(asked.context, view):
             if finding.claim not in promised or finding.claim in delivered:
                 raise RuntimeError(f"{finding.claim.id!r} was not promised, or delivered twice")
-            if not isinstance(finding.statistic, Missing | Exact) and finding.statistic.n > view.plan.data[0].items:
+            if not isinstance(finding.statistic, Missing | Exact) and finding.statistic.n > _most_items(view.plan):
                 raise RuntimeError(f"{finding.claim.id!r} counts {finding.statistic.n} items, more than there are")
             delivered[finding.claim] = finding
     except AuditError:
@@ -122,3 +190,7 @@ def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> M
         absent = Missing("check-crashed", f"check {check.name!r}: {type(error).__name__}: {error}")
         delivered = {}
     return {claim: delivered.get(claim, Finding(claim, absent)) for claim in promised}
+
+
+def _most_items(plan: PlanFile) -> int:
+    return max(data.items for data in plan.data)

@@ -10,6 +10,7 @@ from audit.contracts import Ask, Check, Context, Probe
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import (
+    DataName,
     DataRecord,
     ModelRecord,
     Parties,
@@ -17,6 +18,7 @@ from audit.evidence import (
     PolicyRecord,
     ProbeRecord,
     Record,
+    RoleName,
     Sha256,
     Tool,
 )
@@ -52,7 +54,7 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
             if claim.metric not in own or claim in claims:
                 raise RuntimeError(f"check {check.name!r} may not promise {claim.id!r}")
             claims[claim] = check
-        if twice := own.keys() & metrics.keys():
+        if twice := {name for name in own.keys() & metrics.keys() if own[name] != metrics[name]}:
             raise AuditError(
                 f"check {check.name!r} redefines the metric {min(twice)!r}",
                 "Mend or uninstall the package of that check.",
@@ -84,31 +86,58 @@ class PlanFile(Record):
     def model(self, role: Role) -> ModelRecord:
         return next(model for model in self.models if model.role == role)
 
-    def keys(self, role: Role, probe: str) -> Iterator[str]:
-        """Observation keys of one model under one probe (by digest), chunk by chunk.
+    def probe(self, sha256: str) -> ProbeRecord:
+        """The planned probe of this digest; raises KeyError where there is none."""
+        found = next((probe for probe in self.plan.probes if probe.sha256 == sha256), None)
+        if found is None:
+            raise KeyError(f"probe {sha256} was not asked for")
+        return found
+
+    def dataset(self, role: str) -> DataRecord:
+        return next(data for data in self.data if data.role == role)
+
+    def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
+        """Observation keys of one model under one probe, chunk by chunk.
 
         A key covers whatever can change an output: model, adapter, runtime, libraries, data, probe, sources.
         """
+        base = {**self._base(role), "probe": probe.sha256, "data": self.dataset(probe.data).sha256}
+        chunks = -(-self.dataset(probe.data).items // self.plan.chunk)
+        return (digest.of_json({**base, "index": index}) for index in range(chunks))
+
+    def noise_key(self, role: Role) -> str:
+        """Key of the noise that a model's runtime was found to make on the test set."""
+        return digest.of_json({**self._base(role), "inspection": "noise", "data": self.dataset("test").sha256})
+
+    def failure_key(self, probe: ProbeRecord) -> str:
+        """Key of a probe's failure: it concerns no model."""
+        base: dict[str, Json] = {"packages": self.packages, "sources": self.tool.sources_sha256}
+        return digest.of_json({**base, "failed": probe.sha256, "data": self.dataset(probe.data).sha256})
+
+    def _base(self, role: Role) -> dict[str, Json]:
         model = self.model(role)
-        data = self.data[0]
-        base: dict[str, Json] = {
+        return {
             "model": model.sha256,
             "adapter": model.adapter.model_dump(mode="json", exclude={"outputs"}),
             "runtime": model.runtime,
             "packages": self.packages,
-            "data": data.sha256,
-            "probe": probe,
             "chunk": self.plan.chunk,
             "batch": self.plan.batch,
             "sources": self.tool.sources_sha256,
         }
-        return (digest.of_json({**base, "index": index}) for index in range(-(-data.items // self.plan.chunk)))
 
 
 def record(asked: Asked, checks: Sequence[str], chunk: int, batch: int) -> PlanRecord:
     """The plan as evidence."""
     probes = tuple(
-        ProbeRecord(name=p.name, sha256=digest.of_json(p.canonical()), description=p.describe()) for p in asked.probes
+        ProbeRecord(
+            name=p.name,
+            sha256=digest.of_json(p.canonical()),
+            data=p.data.value,
+            draws=p.draws,
+            description=p.describe(),
+        )
+        for p in asked.probes
     )
     content: dict[str, Json] = {
         "chunk": chunk,

@@ -95,6 +95,10 @@ class DataEntry(Settings):
             raise ValueError("give exactly one of path, torchvision and factory")
         if (self.torchvision is None) != (self.root is None):
             raise ValueError("torchvision needs a root, and only torchvision takes one")
+        if self.download and self.torchvision is None:
+            raise ValueError("only torchvision downloads")
+        if self.arguments and self.path is not None:
+            raise ValueError("only torchvision and a factory take arguments")
         return self
 
 
@@ -149,21 +153,23 @@ class Flags:
 
     reference: Path | None = None
     candidate: Path | None = None
+    baseline: Path | None = None
     data: Path | None = None
     policy: str | None = None
     mean: str | None = None
     std: str | None = None
     layout: str | None = None
     data_layout: str | None = None
+    device: str | None = None
 
 
-_ONLY_WITHOUT_FILE = ("reference", "candidate", "data", "mean", "std", "layout", "data_layout")
+_ONLY_WITHOUT_FILE = ("reference", "candidate", "baseline", "data", "mean", "std", "layout", "data_layout")
 
 
 def combine(file: Path | None, flags: Flags) -> tuple[AuditFile, Path]:
     """An audit file, or its flags, and the folder that its paths are relative to.
 
-    A policy flag wins over the file's; naming the subjects twice is refused.
+    Flags for policy and device win over the file's; naming the subjects twice is refused.
     """
     given = [name for name in _ONLY_WITHOUT_FILE if getattr(flags, name) is not None]
     if file is not None:
@@ -174,6 +180,9 @@ def combine(file: Path | None, flags: Flags) -> tuple[AuditFile, Path]:
         found = load(file)
         if flags.policy is not None:
             found = found.model_copy(update={"policy": _from_here(flags.policy)})
+        if flags.device is not None:
+            content = {**found.model_dump(mode="json", exclude_unset=True), "device": flags.device}
+            found = configuration.validate(content, "--device", AuditFile)
         return found, file.parent
     absent = [name for name in ("reference", "candidate", "data") if getattr(flags, name) is None]
     if absent:
@@ -202,6 +211,8 @@ def _from_flags(flags: Flags) -> AuditFile:
         "policy": _said(flags.policy, "standard"),
         "reference": {"model": flags.reference},
         "candidate": {"model": flags.candidate},
+        "baseline": None if flags.baseline is None else {"model": flags.baseline},
+        "device": _said(flags.device, "auto"),
         "preprocessing": preprocessing,
         "data": {"test": {"path": flags.data, "layout": _said(flags.data_layout, "auto")}},
     }

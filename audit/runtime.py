@@ -5,7 +5,7 @@ import platform
 from functools import cache
 from importlib import metadata
 
-PACKAGES = ("onnxruntime", "torch", "onnx", "numpy", "scipy", "pyarrow")
+PACKAGES = ("onnxruntime", "torch", "torchvision", "onnx", "numpy", "scipy", "pyarrow")
 """Libraries whose version can change a result."""
 
 
@@ -13,10 +13,12 @@ def prepare() -> None:
     """Set thread and allocator variables; effective only before torch is first imported.
 
     A spinning OpenMP pool makes torch 16 to 26 times slower as soon as another process wants a core, and
-    transparent huge pages halve the cost of large activations.
+    transparent huge pages halve the cost of large activations. cuBLAS gives the same sums every time only with a
+    workspace of fixed size.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def threads() -> int:

@@ -1,72 +1,225 @@
-"""Opening what an audit file names, and writing down what it is before anything is measured."""
+"""Opening what an audit is about, and writing down what it is before anything is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import audit
-from audit import digest, plan, policy, registry, runtime
+from audit import configuration, digest, plan, quarantine, registry, runtime
+from audit.contracts import DataSource, Model
+from audit.data import manifest, sources
 from audit.data.manifest import METHOD_SET
-from audit.data.npz import NpzSource
+from audit.digest import Json
 from audit.errors import AuditError
-from audit.evidence import Adapter, DataRecord, ModelRecord, Tool
-from audit.models import onnx
-from audit.models.onnx import OnnxModel
+from audit.evidence import Adapter, DataRecord, ModelRecord, Parties, PolicyRecord, Tool
+from audit.models import loading
+from audit.models.adapter import Preprocessing
 from audit.plan import Asked, PlanFile
 from audit.request import AuditFile, ModelEntry
-from audit.types import Role
+from audit.types import DataRole, OutputKind, Role
 
-_CHUNK_BYTES = 2**28
-"""Float32 bytes that a chunk of items may take in memory."""
+if TYPE_CHECKING:
+    from torch.nn import Module
 
-
-def load(request: AuditFile, base: Path) -> tuple[NpzSource, Mapping[Role, OnnxModel]]:
-    """The test set and both models, opened and checked against each other."""
-    test = request.data.test
-    source = NpzSource(base / test.path, test.layout)
-    entries = {Role.REFERENCE: request.reference, Role.CANDIDATE: request.candidate}
-    return source, {role: _model(request, entry, role, base, source) for role, entry in entries.items()}
+_CHUNK_BYTES = 2**27
+"""Bytes of outputs, over all probes and models, that wait in memory for their chunk to end."""
+_MEMORY = 4 * 2**30
+"""Bytes that reading files of others may take, besides eight times the size of the models."""
+_SECONDS = 1800.0
 
 
-def _model(request: AuditFile, entry: ModelEntry, role: Role, base: Path, source: NpzSource) -> OnnxModel:
+@dataclass(frozen=True)
+class Terms:
+    """What an audit is held to, besides models and data."""
+
+    policy: str = "standard"
+    declared_accuracy: float | None = None
+    outputs: Mapping[Role, OutputKind] = field(default_factory=dict)
+    parties: Parties = field(default_factory=Parties)
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The opened models and data sets, checked against each other."""
+
+    models: Mapping[Role, Model]
+    data: Mapping[DataRole, DataSource]
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return tuple(self.models)
+
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that all models and the test set agree on."""
+        reference = self.models[Role.REFERENCE]
+        for model in self.models.values():
+            if model.classes != reference.classes:
+                raise AuditError(
+                    f"{reference.name} has {reference.classes} classes, {model.name} has {model.classes}",
+                    f"A {model.role} must have the classes of its reference.",
+                )
+        names = self.data[DataRole.TEST].class_names(reference.classes)
+        for source in self.data.values():
+            if source.shape != self.data[DataRole.TEST].shape:
+                raise AuditError(
+                    f"{source.name}: items of {source.shape}, the test set has {self.data[DataRole.TEST].shape}",
+                    "All data of an audit must have one shape.",
+                )
+            source.class_names(reference.classes)
+        return names
+
+    def verify_unchanged(self) -> None:
+        """Raise AuditError where a model or a data set is no longer what was audited."""
+        for source in self.data.values():
+            source.verify_unchanged()
+        for model in self.models.values():
+            model.verify_unchanged()
+
+
+def terms_of(request: AuditFile) -> Terms:
+    """What an audit file says besides models and data."""
+    outputs = {role: entry.outputs for role, entry in request.models().items()}
+    return Terms(request.policy, request.reference.declared_accuracy, outputs, request.certificate)
+
+
+def load(request: AuditFile, base: Path) -> Subjects:
+    """Open what an audit file names; files of others are read in a child process with limits first."""
+    own = {
+        role: sources.open_source(entry, base, role)
+        for role, entry in request.data.entries().items()
+        if not sources.needs_quarantine(entry)
+    }
+    with _examination(request, base, own.get(DataRole.TEST)) as examination:
+        _import_runtimes()
+        examined: Any = examination.result()
+    data = {
+        role: own[role]
+        if role in own
+        else sources.open_source(entry, base, role, manifest.from_json(examined["data"][role.value]))
+        for role, entry in request.data.entries().items()
+    }
+    shape = data[DataRole.TEST].shape
+    models = {
+        role: loading.load(
+            entry,
+            base,
+            role,
+            shape,
+            _preprocessing(request, entry, role, shape),
+            device=request.device,
+            threads=runtime.threads(),
+            batch=plan.BATCH,
+            examined=examined["models"][role.value],
+        )
+        for role, entry in request.models().items()
+    }
+    return Subjects(models, data)
+
+
+def of_objects(
+    modules: "Mapping[Role, Module]", data: Mapping[DataRole, object], preprocessing: Preprocessing, device: str
+) -> Subjects:
+    """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y)."""
+    from audit.models import memory
+
+    opened = {role: sources.of_object(each, role, f"the {role} data") for role, each in data.items()}
+    shape = opened[DataRole.TEST].shape
+    threads = runtime.threads()
+    models = {
+        role: memory.of_module(module, role, shape, preprocessing, device=device, threads=threads, batch=plan.BATCH)
+        for role, module in modules.items()
+    }
+    return Subjects(models, opened)
+
+
+def examine(payload: Any) -> Json:
+    """What the child process does: open every file of others, and say what it is.
+
+    Gives, by role, the manifests of the data sets and the digests of the models.
+    """
+    request = configuration.validate(payload["request"], "the request", AuditFile)
+    base = Path(payload["base"])
+    data = {
+        role: sources.open_source(entry, base, role)
+        for role, entry in request.data.entries().items()
+        if sources.needs_quarantine(entry)
+    }
+    shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
+    models: dict[str, Json] = {
+        role.value: loading.parse_untrusted(
+            base / entry.model, role, shape, _preprocessing(request, entry, role, shape), runtime.threads()
+        )
+        for role, entry in request.models().items()
+    }
+    return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
+
+
+@contextmanager
+def _examination(request: AuditFile, base: Path, test: DataSource | None) -> Iterator[quarantine.Call]:
+    payload: dict[str, Json] = {
+        "request": request.model_dump(mode="json"),
+        "base": str(base),
+        "shape": None if test is None else list(test.shape),
+    }
+    weights = any(entry.architecture for entry in request.models().values())
+    pictures = any(entry.torchvision for entry in request.data.entries().values())
+    libraries = [name for name, used in (("torch", weights), ("torchvision", pictures)) if used]
+    size = sum(_size(base / entry.model) for entry in request.models().values())
+    subject = ", ".join(str(entry.model) for entry in request.models().values())
+    with quarantine.start(
+        "audit.subjects:examine",
+        payload,
+        subject=f"{subject} or the data",
+        memory=_MEMORY + 8 * size,
+        seconds=_SECONDS,
+        libraries=libraries,
+    ) as call:
+        yield call
+
+
+def _import_runtimes() -> None:
+    """What this process needs anyway, while the child reads."""
+    import onnxruntime  # noqa: F401 (for its effect)
+    import torch  # noqa: F401 (for its effect)
+
+
+def _size(path: Path) -> int:
     try:
-        preprocessing = request.preprocessing_of(entry).resolve(source.shape[0])
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, shape: tuple[int, int, int]) -> Preprocessing:
+    try:
+        return request.preprocessing_of(entry).resolve(shape[0])
     except ValueError as error:
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
-    return onnx.load(base / entry.model, role, source.shape, preprocessing, runtime.threads())
 
 
-def class_names(source: NpzSource, models: Mapping[Role, OnnxModel]) -> tuple[str, ...]:
-    """The classes both models and the data agree on."""
-    reference, candidate = models[Role.REFERENCE], models[Role.CANDIDATE]
-    if reference.classes != candidate.classes:
-        raise AuditError(
-            f"{reference.path.name} has {reference.classes} classes, {candidate.path.name} has {candidate.classes}",
-            "A candidate must have the classes of its reference.",
-        )
-    return source.class_names(reference.classes)
-
-
-def plan_of(
-    request: AuditFile, base: Path, source: NpzSource, models: Mapping[Role, OnnxModel], asked: Asked
-) -> PlanFile:
+def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
     """Everything that is fixed before the first forward pass."""
-    entries = {Role.REFERENCE: request.reference, Role.CANDIDATE: request.candidate}
-    declared = request.reference.declared_accuracy
-    item_bytes = 4 * int(np.prod(source.shape))
-    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // item_bytes // plan.BATCH * plan.BATCH))
+    classes = asked.context.classes
+    bytes_per_item = 4 * len(classes) * len(subjects.models) * sum(probe.draws for probe in asked.probes)
+    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // bytes_per_item // plan.BATCH * plan.BATCH))
     return PlanFile(
         tool=tool(),
-        models=tuple(_model_record(model, entries[role]) for role, model in models.items()),
-        data=(_data_record(source, asked.context.classes),),
+        models=tuple(_model_record(model, terms) for model in subjects.models.values()),
+        data=tuple(_data_record(source, classes) for source in subjects.data.values()),
         plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH),
-        policy=policy.bind(request.policy, base, asked, declared),
-        declared_accuracy=declared,
+        policy=policy,
+        declared_accuracy=terms.declared_accuracy,
         packages=runtime.packages(),
-        deviations=(),
-        names={**{role.value: model.path.name for role, model in models.items()}, "test": source.name},
-        parties=request.certificate,
+        deviations=tuple(sentence for model in subjects.models.values() for sentence in model.deviations),
+        names={
+            **{role.value: model.name for role, model in subjects.models.items()},
+            **{role.value: source.name for role, source in subjects.data.items()},
+        },
+        parties=terms.parties,
     )
 
 
@@ -80,11 +233,11 @@ def tool() -> Tool:
     )
 
 
-def _model_record(model: OnnxModel, entry: ModelEntry) -> ModelRecord:
+def _model_record(model: Model, terms: Terms) -> ModelRecord:
     preprocessing = model.preprocessing
     return ModelRecord(
         role=model.role.value,
-        format="ONNX",
+        format=model.format,
         sha256=model.sha256,
         bytes=model.size,
         parameters=model.parameters,
@@ -94,21 +247,22 @@ def _model_record(model: OnnxModel, entry: ModelEntry) -> ModelRecord:
             range=preprocessing.range,
             mean=preprocessing.mean,
             std=preprocessing.std,
-            outputs=entry.outputs.value,
+            outputs=terms.outputs.get(model.role, OutputKind.AUTO).value,
         ),
-        runtime=model.runtime,
+        runtime=dict(model.runtime),
     )
 
 
-def _data_record(source: NpzSource, classes: tuple[str, ...]) -> DataRecord:
-    manifest = source.manifest
+def _data_record(source: DataSource, classes: tuple[str, ...]) -> DataRecord:
+    found = source.manifest
+    labelled = found.labels[found.labels >= 0]
     return DataRecord(
         role=source.role.value,
-        sha256=manifest.digest,
-        items=len(manifest.ids),
-        duplicates=manifest.duplicates,
+        sha256=found.digest,
+        items=len(found.ids),
+        duplicates=found.duplicates,
         shape=source.shape,
         stored=source.stored,
         classes=classes,
-        per_class=tuple(np.bincount(manifest.labels, minlength=len(classes)).tolist()),
+        per_class=tuple(np.bincount(labelled, minlength=len(classes)).tolist()),
     )

@@ -112,9 +112,38 @@ class Claim(NamedTuple):
         return cls(metric, tuple(sorted((key, value) for key, _, value in pairs)))
 
 
+class Kind(StrEnum):
+    """How a value is decided; the texts are those of the certificate."""
+
+    PROPORTION = "proportion"
+    PAIRED = "paired-difference"
+    MEAN = "bounded-mean"
+    QUANTILE = "order-statistic"
+    COUNTED = "exact"
+
+    @property
+    def method(self) -> str:
+        """The method in words."""
+        return _METHODS[self]
+
+
+_METHODS = {
+    Kind.PROPORTION: "exact binomial test, Clopper–Pearson bounds",
+    Kind.PAIRED: "paired on the same items; exact unconditional test (Tango ordering, Berger–Boos), Tango bounds shown",
+    Kind.MEAN: "mean over items; betting test on items in a pre-registered order (Waudby-Smith & Ramdas 2024)",
+    Kind.QUANTILE: "quantile over items; order statistic, exact and distribution-free",
+    Kind.COUNTED: "counted; exact for the items of this audit, no statement beyond them",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Catalogue entry of what a check can claim; `low` and `high` bound every value the metric can take."""
+    """Catalogue entry of what a check can claim; `low` and `high` bound every value the metric can take.
+
+    `kind` is how it is decided where every item is seen once; over several draws of an item a proportion or a
+    paired difference becomes a mean over items. `gains` is the share of items on which a candidate that decides
+    everything like its reference typically wins by this metric; plans assume it.
+    """
 
     name: str
     title: str
@@ -122,8 +151,9 @@ class Metric:
     low: float
     high: float
     better: Sense
-    method: str
+    kind: Kind
     meaning: str
+    gains: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +166,10 @@ class Proportion:
     def __post_init__(self) -> None:
         if not 0 <= self.k <= self.n or self.n == 0:
             raise ValueError(f"{self.k} of {self.n} is not a proportion")
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PROPORTION
 
     @property
     def estimate(self) -> float:
@@ -155,6 +189,10 @@ class PairedDifference:
             raise ValueError(f"b={self.b}, c={self.c}, n={self.n} is not a paired table")
 
     @property
+    def kind(self) -> Kind:
+        return Kind.PAIRED
+
+    @property
     def estimate(self) -> float:
         return (self.b - self.c) / self.n
 
@@ -171,6 +209,10 @@ class BoundedMean:
         # Written so that a NaN, for which every comparison is false, is refused too.
         if len(self.values) == 0 or not all(self.low <= value <= self.high for value in self.values):
             raise ValueError(f"a bounded mean needs values, all within [{self.low}, {self.high}]")
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.MEAN
 
     @property
     def n(self) -> int:
@@ -193,6 +235,10 @@ class OrderStatistic:
             raise ValueError(f"the {self.q}-quantile needs finite values and 0 < q < 1")
 
     @property
+    def kind(self) -> Kind:
+        return Kind.QUANTILE
+
+    @property
     def n(self) -> int:
         return len(self.values)
 
@@ -212,6 +258,10 @@ class Exact:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value) or self.n < 1:
             raise ValueError(f"{self.value} over {self.n} items is not an exact value")
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.COUNTED
 
     @property
     def estimate(self) -> float:

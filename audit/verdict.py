@@ -22,6 +22,7 @@ from audit.types import (
     OrderStatistic,
     PairedDifference,
     Policy,
+    Presupposition,
     Proportion,
     Sense,
     Statistic,
@@ -29,12 +30,15 @@ from audit.types import (
 )
 
 
-def decide(policy: Policy, findings: Mapping[Claim, Finding]) -> Decisions:
+def decide(
+    policy: Policy, findings: Mapping[Claim, Finding], adverse: Mapping[Claim, Finding] | None = None
+) -> Decisions:
     """Decide every criterion of a policy, and the whole.
 
     All required criteria must pass, each at full alpha (intersection–union test, Berger 1982); a FAIL is
     claimed only after Holm's correction over the required criteria. Without a required criterion that speaks
-    about the pair, nothing is decided.
+    about the pair, nothing is decided. `adverse` are the findings with every near tie counted against the
+    candidate: what passes without them only is conditional.
 
     >>> drop = Claim("accuracy.drop")
     >>> rule = Policy("p", 0.05, frozenset({Verdict.PASS}), 0.7, (Criterion(drop, Sense.AT_MOST, 0.01),))
@@ -44,12 +48,14 @@ def decide(policy: Policy, findings: Mapping[Claim, Finding]) -> Decisions:
     <Verdict.NOT_EVALUATED: 'NOT EVALUATED'>
     """
     parts = [_test(criterion, findings.get(criterion.claim), policy) for criterion in policy.criteria]
+    if adverse is not None:
+        parts = [_against(part, adverse.get(part.criterion.claim), policy) for part in parts]
     for required in (True, False):
         family = [i for i, part in enumerate(parts) if part.criterion.required is required]
         adjusted = multiplicity.holm([_or_one(parts[i].p_fail) for i in family]) if family else ()
         for i, p in zip(family, adjusted, strict=True):
             parts[i] = _settle(parts[i], float(p), findings, policy.alpha)
-    return _overall(tuple(parts))
+    return _overall(_leave_a_level(parts))
 
 
 def p_values(statistic: Statistic, criterion: Criterion, alpha: float) -> tuple[float, float]:
@@ -139,16 +145,33 @@ def _test(criterion: Criterion, finding: Finding | None, policy: Policy) -> Deci
         return absent
     if isinstance(finding.statistic, Missing):
         return replace(absent, reason=finding.statistic.reason, detail=finding.statistic.detail)
-    floor = finding.presupposes
-    if floor is not None and proportions.p_at_least(floor.k, floor.n, policy.floor) > policy.alpha:
-        return replace(
-            absent,
-            reason="reference-floor",
-            detail=f"the reference's own accuracy, {100 * floor.estimate:.2f} %, is not proven to reach "
-            f"{100 * policy.floor:g} %",
-        )
+    if finding.presupposes is not None and (detail := _below_floor(finding.presupposes, policy)):
+        applicable = not criterion.only_where_reference_holds
+        return replace(absent, reason="reference-floor", detail=detail, applicable=applicable)
     p_pass, p_fail = p_values(finding.statistic, criterion, policy.alpha)
     return Decision(criterion, Verdict.NOT_EVALUATED, "open", p_pass=p_pass, p_fail=p_fail)
+
+
+def _below_floor(presupposed: Presupposition, policy: Policy) -> str:
+    """Why the reference is not proven to work where a finding needs it to; '' where it is."""
+    accuracy, clean = presupposed.accuracy, presupposed.clean
+    floor = policy.floor if clean is None else policy.floor_share * clean.estimate
+    own = Criterion(Claim("reference.accuracy"), Sense.AT_LEAST, floor)
+    if 0.0 < floor < 1.0 and p_values(accuracy, own, policy.alpha)[0] <= policy.alpha:
+        return ""
+    return (
+        f"the reference's own accuracy, {100 * accuracy.estimate:.2f} %, is not proven to reach {100 * floor:.4g} %"
+        + ("" if clean is None else f", {policy.floor_share:.0%} of its clean accuracy")
+    )
+
+
+def _against(part: Decision, finding: Finding | None, policy: Policy) -> Decision:
+    """The decision with p_pass as it is when near ties count against the candidate; 1 where that is not known."""
+    if part.p_pass is None:
+        return part
+    if finding is None or isinstance(finding.statistic, Missing):
+        return replace(part, p_pass_adverse=1.0)
+    return replace(part, p_pass_adverse=p_values(finding.statistic, part.criterion, policy.alpha)[0])
 
 
 def _settle(part: Decision, p_fail_holm: float, findings: Mapping[Claim, Finding], alpha: float) -> Decision:
@@ -160,7 +183,9 @@ def _settle(part: Decision, p_fail_holm: float, findings: Mapping[Claim, Finding
 
 def _verdict(part: Decision, p_fail_holm: float, finding: Finding, alpha: float) -> tuple[Verdict, str]:
     if part.p_pass is not None and part.p_pass <= alpha:
-        return Verdict.PASS, "proven-within-limit"
+        if part.p_pass_adverse is None or part.p_pass_adverse <= alpha:
+            return Verdict.PASS, "proven-within-limit"
+        return Verdict.CONDITIONAL_PASS, "near-ties"
     if p_fail_holm <= alpha:
         return Verdict.FAIL, "proven-beyond-limit"
     if isinstance(finding.statistic, Missing):
@@ -170,12 +195,26 @@ def _verdict(part: Decision, p_fail_holm: float, finding: Finding, alpha: float)
     return Verdict.CONDITIONAL_FAIL, "beyond-limit-not-proven"
 
 
+def _leave_a_level(parts: Sequence[Decision]) -> tuple[Decision, ...]:
+    """Let criteria that do not apply count after all where none of their kind would remain.
+
+    Of a kind are those with the same metric in a scope of the same keys: the levels of one condition. If the
+    reference fails at every level, nothing was shown.
+    """
+
+    def kind(part: Decision) -> tuple[str, tuple[str, ...]]:
+        return part.criterion.claim.metric, tuple(key for key, _ in part.criterion.claim.scope)
+
+    remaining = {kind(part) for part in parts if part.applicable and part.criterion.required}
+    return tuple(part if kind(part) in remaining else replace(part, applicable=True) for part in parts)
+
+
 def _overall(parts: Sequence[Decision]) -> Decisions:
-    required = [part for part in parts if part.criterion.required]
-    counts = Counter(part.verdict for part in required)
-    if all(part.criterion.standing for part in required):
-        return Decisions(_worst(Verdict.NOT_EVALUATED, required), "no-required-criterion", tuple(parts), counts)
-    worst = max(required, key=lambda part: part.verdict.rank)
+    counting = [part for part in parts if part.counts]
+    counts = Counter(part.verdict for part in counting)
+    if all(part.criterion.standing for part in counting):
+        return Decisions(_worst(Verdict.NOT_EVALUATED, counting), "no-required-criterion", tuple(parts), counts)
+    worst = max(counting, key=lambda part: part.verdict.rank)
     return Decisions(worst.verdict, worst.reason, tuple(parts), counts)
 
 

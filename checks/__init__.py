@@ -4,7 +4,9 @@ A third party adds its own through the entry-point group `prune_audit.checks`.
 """
 
 CHECKS: dict[str, str] = {
-    "integrity": "checks.integrity:Integrity",
     "accuracy": "checks.accuracy:Accuracy",
     "functional": "checks.functional:Functional",
+    "noise": "checks.noise:NoiseSimilarity",
+    # Last: it counts over all probes, which the others have then read already.
+    "integrity": "checks.integrity:Integrity",
 }

@@ -1,47 +1,50 @@
 """Does the candidate still get right what the reference gets right?"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.types import (
+    BoundedMean,
     Claim,
     Finding,
+    Kind,
     Metric,
     Missing,
     PairedDifference,
+    Presupposition,
     Proportion,
+    Scope,
     Sense,
     Unit,
 )
-from checks.methods import EXACT_BINOMIAL, EXACT_PAIRED
+from checks.methods import Flags, paired, share
 from checks.perturbations.clean import CLEAN
 
 TOP = 5
 
 REFERENCE: Final = Metric(
     name="reference.accuracy", title="Accuracy of the reference", unit=Unit.PERCENT, low=0.0, high=1.0,
-    better=Sense.AT_LEAST, method=EXACT_BINOMIAL, meaning="Share of items that the reference gets right.",
+    better=Sense.AT_LEAST, kind=Kind.PROPORTION, meaning="Share of items that the reference gets right.",
 )  # fmt: skip
 CANDIDATE: Final = Metric(
     name="candidate.accuracy", title="Accuracy of the candidate", unit=Unit.PERCENT, low=0.0, high=1.0,
-    better=Sense.AT_LEAST, method=EXACT_BINOMIAL, meaning="Share of items that the candidate gets right.",
+    better=Sense.AT_LEAST, kind=Kind.PROPORTION, meaning="Share of items that the candidate gets right.",
 )  # fmt: skip
 DROP: Final = Metric(
     name="accuracy.drop", title="Loss of accuracy", unit=Unit.POINTS, low=-1.0, high=1.0,
-    better=Sense.AT_MOST, method=EXACT_PAIRED,
+    better=Sense.AT_MOST, kind=Kind.PAIRED,
     meaning="Accuracy of the reference minus accuracy of the candidate, on the same items.",
 )  # fmt: skip
 TOPK_DROP: Final = Metric(
     name="accuracy.topk_drop", title="Loss of top-k accuracy", unit=Unit.POINTS, low=-1.0, high=1.0,
-    better=Sense.AT_MOST, method=EXACT_PAIRED,
+    better=Sense.AT_MOST, kind=Kind.PAIRED,
     meaning="As accuracy.drop, counting an item as right when its label is among the k highest outputs.",
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Accuracy:
     """Clean accuracy of both models and the paired drop."""
 
@@ -61,22 +64,29 @@ class Accuracy:
             case Missing() as missing:
                 yield from (Finding(claim, missing) for claim in claims)
             case Trace() as trace:
-                yield from (finding for finding in _findings(trace) if finding.claim in claims)
+                yield from right(trace)
+                if _topk_claim() in claims:
+                    among = [trace.columns[f"rank_{role}"] < TOP for role in ("reference", "candidate")]
+                    yield Finding(_topk_claim(), _drop(trace, *among), presupposes=Presupposition(own(trace)))
 
 
-def _findings(trace: Trace) -> Iterator[Finding]:
-    reference, candidate = trace.columns["rank_reference"], trace.columns["rank_candidate"]
-    own = Proportion(int((reference == 0).sum()), len(trace))
-    yield Finding(Claim(REFERENCE.name), own)
-    yield Finding(Claim(CANDIDATE.name), Proportion(int((candidate == 0).sum()), len(trace)))
-    for claim, k in ((Claim(DROP.name), 1), (_topk_claim(), TOP)):
-        yield Finding(claim, _paired(reference < k, candidate < k), presupposes=own)
+def right(trace: Trace, scope: Scope = (), clean: Proportion | None = None) -> Iterator[Finding]:
+    """Accuracy of both and the drop; `clean`, off the clean set, is the reference's accuracy there."""
+    reference, candidate = trace.columns["rank_reference"] == 0, trace.columns["rank_candidate"] == 0
+    yield Finding(Claim(REFERENCE.name, scope), own(trace))
+    yield Finding(Claim(CANDIDATE.name, scope), share(trace, candidate))
+    presupposes = Presupposition(own(trace), clean)
+    yield Finding(Claim(DROP.name, scope), _drop(trace, reference, candidate), presupposes=presupposes)
+
+
+def own(trace: Trace) -> Proportion | BoundedMean:
+    """The reference's own accuracy on a trace."""
+    return share(trace, trace.columns["rank_reference"] == 0)
 
 
 def _topk_claim() -> Claim:
     return Claim(TOPK_DROP.name, (("k", str(TOP)),))
 
 
-def _paired(reference: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> PairedDifference:
-    harm, gain = reference & ~candidate, ~reference & candidate
-    return PairedDifference(int(harm.sum()), int(gain.sum()), len(reference))
+def _drop(trace: Trace, reference: Flags, candidate: Flags) -> PairedDifference | BoundedMean:
+    return paired(trace, harm=reference & ~candidate, gain=~reference & candidate)

@@ -1,11 +1,11 @@
 """Can the measurements be trusted at all: numbers that are numbers, items that count once."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from audit.contracts import Ask, Context, LedgerView
-from audit.types import Claim, Exact, Finding, Metric, Missing, Role, Sense, Unit
-from checks.methods import COUNTED
+from audit.types import PAIR, Claim, Exact, Finding, Kind, Metric, Missing, Role, Sense, Unit
 
 _NAMED = 10
 
@@ -16,7 +16,7 @@ NONFINITE: Final = Metric(
     low=0.0,
     high=float(2**53),
     better=Sense.AT_MOST,
-    method=COUNTED,
+    kind=Kind.COUNTED,
     meaning="Items for which any output of the model is NaN or infinite, over all probes.",
 )
 DUPLICATES: Final = Metric(
@@ -26,7 +26,7 @@ DUPLICATES: Final = Metric(
     low=0.0,
     high=1.0,
     better=Sense.AT_MOST,
-    method=COUNTED,
+    kind=Kind.COUNTED,
     meaning="Share of stored items that are exact copies of another; copies are left out of every statistic.",
 )
 EMPTY_CLASSES: Final = Metric(
@@ -36,30 +36,55 @@ EMPTY_CLASSES: Final = Metric(
     low=0.0,
     high=float(2**53),
     better=Sense.AT_MOST,
-    method=COUNTED,
+    kind=Kind.COUNTED,
     meaning="Classes of the models that no item of the test set belongs to.",
 )
 
+NEAR_TIES: Final = Metric(
+    name="integrity.near_ties",
+    title="Decisions closer than the runtime's noise",
+    unit=Unit.PERCENT,
+    low=0.0,
+    high=1.0,
+    better=Sense.AT_MOST,
+    kind=Kind.COUNTED,
+    meaning="Share of outputs whose two largest values are closer than rounding can move them, under the worst probe; "
+    "a verdict must hold with all of them counted against the candidate.",
+)
 
+
+@dataclass(frozen=True)
 class Integrity:
-    """NaN, infinity, duplicates and empty classes."""
+    """NaN, infinity, near ties, duplicates and empty classes."""
 
     name: ClassVar[str] = "integrity"
     summary: ClassVar[str] = "every output is a number, every item counts once, every class has items"
-    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, DUPLICATES, EMPTY_CLASSES)
+    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, NEAR_TIES, DUPLICATES, EMPTY_CLASSES)
 
     def ask(self, context: Context, /) -> Ask:
-        roles = tuple(Claim(NONFINITE.name, (("role", role.value),)) for role in Role)
-        return Ask(probes=(), claims=(*roles, Claim(DUPLICATES.name), Claim(EMPTY_CLASSES.name)))
+        nonfinite = [_of(NONFINITE, role) for role in context.roles]
+        return Ask((), (*nonfinite, *(_of(NEAR_TIES, role) for role in PAIR), *_OF_DATA))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
-        for role in Role:
+        for role in context.roles:
             counted = ledger.nonfinite(role)
             statistic = counted if isinstance(counted, Missing) else Exact(float(counted[0]), counted[1])
-            yield Finding(Claim(NONFINITE.name, (("role", role.value),)), statistic)
+            yield Finding(_of(NONFINITE, role), statistic)
+        for role in PAIR:
+            ties = ledger.near_ties(role)
+            yield Finding(
+                _of(NEAR_TIES, role), ties if isinstance(ties, Missing) else Exact(ties[0] / ties[1], ties[1])
+            )
         copies, stored = ledger.stored_items()
         yield Finding(Claim(DUPLICATES.name), Exact(copies / stored, stored))
         yield Finding(Claim(EMPTY_CLASSES.name), _empty(context, ledger.class_counts()))
+
+
+_OF_DATA = (Claim(DUPLICATES.name), Claim(EMPTY_CLASSES.name))
+
+
+def _of(metric: Metric, role: Role) -> Claim:
+    return Claim(metric.name, (("role", role.value),))
 
 
 def _empty(context: Context, counts: Sequence[int]) -> Exact | Missing:

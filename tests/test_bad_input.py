@@ -220,7 +220,7 @@ def test_whole_numbers_are_numbers(world: World) -> None:
     file, _ = request.combine(None, request.Flags(**subjects(world), mean="1,2,3"))
     assert file.preprocessing.mean == (1.0, 2.0, 3.0)
     edit("at_most = 2.0", "at_most = 2")(world)
-    assert policy.read("policy.toml", world.folder)[0].criterion[0].at_most == 2
+    assert policy.read("policy.toml", world.folder).file.criterion[0].at_most == 2
 
 
 def test_an_audit_file_reads_as_it_is_written(world: World) -> None:

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
+from audit.contracts import Side
 from audit.tasks.classification import Classification
 from audit.types import Missing, OutputKind
 
@@ -18,7 +19,7 @@ LABELS = RNG.integers(0, 7, 50)
 def compare(
     a: np.ndarray, b: np.ndarray, kind_a: OutputKind = OutputKind.LOGITS, kind_b: OutputKind = OutputKind.LOGITS
 ) -> dict[str, np.ndarray]:
-    return dict(TASK.compare(LABELS[: len(a)] % a.shape[1], ({"output": a}, kind_a), ({"output": b}, kind_b)))
+    return dict(TASK.compare(LABELS[: len(a)] % a.shape[1], Side({"output": a}, kind_a), Side({"output": b}, kind_b)))
 
 
 def test_distances_against_scipy() -> None:
@@ -51,9 +52,8 @@ def test_declarations_are_checked() -> None:
 def test_rank_breaks_ties_like_argmax() -> None:
     tied = np.zeros((3, 4), np.float32)
     tied[2, 3] = 1
-    columns = TASK.compare(
-        np.asarray([0, 2, 3]), ({"output": tied}, OutputKind.LOGITS), ({"output": tied}, OutputKind.LOGITS)
-    )
+    side = Side({"output": tied}, OutputKind.LOGITS)
+    columns = TASK.compare(np.asarray([0, 2, 3]), side, side)
     assert columns["rank_reference"].tolist() == [0, 2, 0]
     assert ((columns["rank_reference"] == 0) == (tied.argmax(1) == [0, 2, 3])).all()
 
@@ -64,3 +64,21 @@ def test_extreme_outputs_stay_in_range() -> None:
     assert columns["softmax_l2"][0] == pytest.approx(np.sqrt(2))
     assert columns["jensen_shannon"][0] == pytest.approx(1.0)
     assert np.isfinite(np.concatenate([values.astype(float) for values in columns.values()])).all()
+
+
+def test_near_ties_reach_as_far_as_the_noise() -> None:
+    rows = np.asarray([[1, 1 - 1e-3, 0], [1, 1 - 1e-7, 0], [1000, 1000 - 1e-4, 0], [1, 1, 1], [0, 0, 0]], np.float32)
+    assert TASK.near_ties(rows, 0.0).tolist() == [False, True, True, True, True]
+    assert TASK.near_ties(rows, 1e-3).tolist() == [True] * 5
+
+
+def test_near_ties_are_ordered_for_the_reference_and_against_the_other() -> None:
+    tied = np.asarray([[1, 1, 0], [1, 1, 0], [2, 1, 0], [0, 0, 0]], np.float32)
+    labels = np.asarray([0, 1, 0, 2])
+    side = Side({"output": tied}, OutputKind.LOGITS)
+    nominal, adverse = (TASK.compare(labels, side, side, adverse=adverse) for adverse in (False, True))
+    assert nominal["rank_candidate"].tolist() == [0, 1, 0, 2]
+    assert adverse["rank_reference"].tolist() == [0, 0, 0, 0]
+    assert adverse["rank_candidate"].tolist() == [1, 1, 0, 2]
+    assert nominal["agree"].tolist() == [True] * 4
+    assert adverse["agree"].tolist() == [False, False, True, False]

@@ -166,7 +166,8 @@ def test_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
     assert not (world.out / "evidence.json").exists()
     observations = world.out / "ledger" / "observations"
     sealed = [json.loads(line)["key"] for line in seal.read_text().split("\n")[:-1]]
-    rows = sum(parquet.read_metadata(observations / f"{key}.parquet").num_rows for key in sealed)
+    left = [parquet.read_metadata(observations / f"{key}.parquet") for key in sealed]
+    rows = sum(found.num_rows for found in left if found.num_columns > 1)  # others hold the noise of a runtime
     assert 6 <= len(sealed) < 30
     resumed = subprocess.run([COMMAND, "run", world.audit, "--no-pdf"], capture_output=True, text=True, check=False)
     assert resumed.returncode == ExitCode.ACCEPTED, resumed.stderr

@@ -9,9 +9,9 @@ import pytest
 import audit
 from audit import plan
 from audit.errors import AuditError
-from audit.evidence import Run
+from audit.evidence import ProbeRecord, Run
 from audit.plan import PlanFile
-from audit.types import Role
+from audit.types import PAIR, Role
 from tests.world import Items, World
 
 PROBE, OTHER = "a" * 64, "b" * 64
@@ -37,7 +37,8 @@ def changed(fixed: PlanFile, path: tuple[str | int, ...], value: object) -> Plan
 
 
 def keys(fixed: PlanFile, role: Role = Role.REFERENCE, probe: str = PROBE) -> set[str]:
-    return set(fixed.keys(role, probe))
+    planned = ProbeRecord(name="probe", sha256=probe, description="")
+    return {*fixed.keys(role, planned), fixed.noise_key(role)}
 
 
 INGREDIENTS: list[tuple[tuple[str | int, ...], object]] = [
@@ -69,12 +70,12 @@ def test_every_library_and_every_setting_of_the_runtime_change_the_key(fixed: Pl
 
 
 def test_the_probe_changes_the_key(fixed: PlanFile) -> None:
-    assert keys(fixed).isdisjoint(keys(fixed, probe=OTHER))
+    assert keys(fixed) & keys(fixed, probe=OTHER) == {fixed.noise_key(Role.REFERENCE)}
 
 
 def test_every_chunk_of_every_model_has_a_key_of_its_own(fixed: PlanFile) -> None:
     long = changed(fixed, ("data", 0, "items"), 3 * fixed.plan.chunk + 1)
-    every = [key for role in Role for key in long.keys(role, PROBE)]
+    every = [key for role in PAIR for key in long.keys(role, long.plan.probes[0])]
     assert len(every) == len(set(every)) == 2 * 4
 
 
@@ -109,7 +110,7 @@ def audited(world: World) -> World:
 def test_a_run_of_the_same_is_taken_over_whole(audited: World) -> None:
     run = second(audited)
     assert run.passes == {"reference": 0, "candidate": 0}
-    assert len(run.reused) == 2
+    assert len(run.reused) == 4  # observations and the noise of the runtime
 
 
 def nothing_reused(run: Run) -> bool:
@@ -147,7 +148,7 @@ def test_preprocessing_of_one_model_costs_its_own_passes_only(audited: World) ->
     audited.audit.write_text(f"{text}\n[candidate.preprocessing]\nmean = [0.1, 0.1, 0.1]\n")
     run = second(audited)
     assert run.passes == {"reference": 0, "candidate": 400}
-    assert len(run.reused) == 1
+    assert len(run.reused) == 2
 
 
 def test_a_lender_is_an_audit(world: World, tmp_path: Path) -> None:

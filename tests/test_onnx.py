@@ -10,7 +10,9 @@ import pytest
 import torch
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from audit import digest
 from audit.errors import AuditError
+from audit.models import files
 from audit.models import onnx as models
 from audit.models.adapter import Preprocessing
 from audit.models.onnx import OnnxModel
@@ -21,7 +23,7 @@ PIXELS = REFERENCE.shape[0]
 
 
 def load(path: Path, preprocessing: Preprocessing | None = None) -> OnnxModel:
-    return models.load(path, Role.CANDIDATE, INPUT, preprocessing or Preprocessing(), 1)
+    return models.load(files.read(path, Role.CANDIDATE), Role.CANDIDATE, INPUT, preprocessing or Preprocessing(), 1)
 
 
 def refusal(path: Path) -> str:
@@ -132,6 +134,19 @@ def test_what_was_checked_is_what_runs(tmp_path: Path) -> None:
     assert content[4:8] == b"ORTM"
     (tmp_path / "a.onnx").write_bytes(content)
     assert load(tmp_path / "a.onnx").classes == CLASSES
+
+
+def test_a_file_swapped_after_it_was_read_does_not_run(tmp_path: Path) -> None:
+    path, x = network(tmp_path / "a.onnx", REFERENCE), torch.from_numpy(ITEMS)
+    expected = load(path)(x)
+    file = files.read(path, Role.CANDIDATE)
+    swapped = load(network(path, CANDIDATE))(x)
+    model = models.load(file, Role.CANDIDATE, INPUT, Preprocessing(), 1)
+    assert not torch.equal(expected, swapped)
+    assert torch.equal(model(x), expected)
+    assert model.sha256 == file.sha256 == digest.of_bytes(file.content)
+    with pytest.raises(AuditError, match="changed during the audit"):
+        model.verify_unchanged()
 
 
 def counts(path: Path) -> tuple[int, int]:

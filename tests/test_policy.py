@@ -8,7 +8,7 @@ import pytest
 import audit
 from audit.errors import AuditError
 from audit.evidence import Body
-from audit.policy import ReferenceFloor
+from audit.policy.entries import ReferenceFloor
 from tests.world import Scores, World, ranked
 
 

@@ -46,7 +46,7 @@ def test_a_check_that_leaves_or_counts_too_much_decides_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, measure: object
 ) -> None:
     bad = type("Bad", (Accuracy,), {"measure": measure})
-    monkeypatch.setattr(registry, "load_all", lambda: (Integrity(), bad(), Functional()))
+    monkeypatch.setattr(registry, "load_all", lambda *given: (Integrity(), bad(), Functional()))
     verdict = audit.run(world.audit, pdf=False).evidence.body.verdict
     assert (verdict.overall, verdict.reason) == ("NOT EVALUATED", "check-crashed")
 

@@ -1,6 +1,7 @@
 """The decision rule: which verdict, why, and with what probability of being wrong."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from audit.types import (
     OrderStatistic,
     PairedDifference,
     Policy,
+    Presupposition,
     Proportion,
     Sense,
     Statistic,
@@ -150,8 +152,85 @@ def test_reference_floor_is_a_proven_bound() -> None:
     good = PairedDifference(0, 0, 1_000)
     for right, verdict in ((760, Verdict.PASS), (710, Verdict.NOT_EVALUATED)):
         own = Proportion(right, 1_000)
-        decisions = decide(policy(criterion), {DROP: Finding(DROP, good, presupposes=own)})
+        decisions = decide(policy(criterion), {DROP: Finding(DROP, good, presupposes=Presupposition(own))})
         assert decisions.overall is verdict, right
+
+
+def test_off_the_clean_set_the_floor_is_a_share_of_the_clean_accuracy() -> None:
+    good, clean = PairedDifference(0, 0, 1_000), Proportion(900, 1_000)
+    for right, verdict in ((490, Verdict.PASS), (460, Verdict.NOT_EVALUATED)):
+        own = Presupposition(Proportion(right, 1_000), clean)
+        decisions = decide(policy(at_most(DROP, 0.05)), {DROP: Finding(DROP, good, presupposes=own)})
+        assert decisions.overall is verdict, right
+
+
+def test_a_reference_that_is_never_right_supports_nothing() -> None:
+    nothing = Presupposition(Proportion(0, 1_000), Proportion(0, 1_000))
+    finding = Finding(DROP, PairedDifference(0, 0, 1_000), presupposes=nothing)
+    assert decide(policy(at_most(DROP, 0.05)), {DROP: finding}).reason == "reference-floor"
+
+
+def levels(*rights: int) -> tuple[list[Criterion], dict[Claim, Finding]]:
+    """One criterion and finding per level, where the reference is right on so many of 1,000."""
+    drops = [Claim("accuracy.drop", (("level", str(i)),)) for i in range(len(rights))]
+    criteria = [Criterion(drop, Sense.AT_MOST, 0.02, only_where_reference_holds=True) for drop in drops]
+    clean = Proportion(900, 1_000)
+    own = [Presupposition(Proportion(right, 1_000), clean) for right in rights]
+    same = PairedDifference(0, 0, 1_000)
+    return criteria, {c: Finding(c, same, presupposes=p) for c, p in zip(drops, own, strict=True)}
+
+
+def test_a_level_where_the_reference_fails_does_not_apply() -> None:
+    criteria, findings = levels(880, 200)
+    decisions = decide(policy(*criteria), findings)
+    assert [part.applicable for part in decisions.parts] == [True, False]
+    assert decisions.overall is Verdict.PASS
+
+
+def test_one_level_must_remain() -> None:
+    criteria, findings = levels(300, 200)
+    decisions = decide(policy(*criteria), findings)
+    assert [part.applicable for part in decisions.parts] == [True, True]
+    assert (decisions.overall, decisions.reason) == (Verdict.NOT_EVALUATED, "reference-floor")
+
+
+def test_the_remaining_level_must_be_required() -> None:
+    criteria, findings = levels(880, 200)
+    criteria[0] = replace(criteria[0], required=False)
+    other = at_most(DROP, 0.05)
+    findings[DROP] = Finding(DROP, PairedDifference(0, 0, 1_000))
+    assert decide(policy(other, *criteria), findings).overall is Verdict.NOT_EVALUATED
+
+
+def test_what_passes_without_the_near_ties_only_is_conditional() -> None:
+    finding, worse = (Finding(DROP, PairedDifference(b, 0, 1_000)) for b in (0, 12))
+    rule = policy(at_most(DROP, 0.01))
+    assert decide(rule, {DROP: finding}, {DROP: finding}).overall is Verdict.PASS
+    part = decide(rule, {DROP: finding}, {DROP: worse}).parts[0]
+    assert (part.verdict, part.reason) == (Verdict.CONDITIONAL_PASS, "near-ties")
+
+
+@pytest.mark.parametrize("adverse", [{}, {DROP: Finding(DROP, Missing("check-crashed", ""))}])
+def test_near_ties_that_could_not_be_counted_block(adverse: dict[Claim, Finding]) -> None:
+    finding = Finding(DROP, PairedDifference(0, 0, 1_000))
+    assert decide(policy(at_most(DROP, 0.01)), {DROP: finding}, adverse).overall is Verdict.CONDITIONAL_PASS
+
+
+def test_a_waived_criterion_keeps_its_verdict_and_loses_its_say() -> None:
+    bad, good = claims(2)
+    findings = {bad: Finding(bad, Proportion(900, 1_000)), good: Finding(good, Proportion(0, 1_000))}
+    rule = policy(replace(at_most(bad, 0.01), waived=True), at_most(good, 0.01))
+    decisions = decide(rule, findings)
+    assert decisions.parts[0].verdict is Verdict.FAIL
+    assert decisions.overall is Verdict.PASS
+    assert decisions.counts == {Verdict.PASS: 1}
+
+
+def test_something_must_remain_besides_the_waived() -> None:
+    (bad,) = claims(1)
+    rule = policy(replace(at_most(bad, 0.01), waived=True))
+    decisions = decide(rule, {bad: Finding(bad, Proportion(0, 1_000))})
+    assert (decisions.overall, decisions.reason) == (Verdict.NOT_EVALUATED, "no-required-criterion")
 
 
 @pytest.mark.parametrize("limit", [0.005, 0.01, 0.02])

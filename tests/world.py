@@ -129,6 +129,7 @@ format = "prune-audit/policy/1"
 id = "{id}"
 alpha = 0.05
 accept = {accept}
+checks = ["accuracy", "functional", "integrity"]
 """
 CRITERION = """
 [[criterion]]

@@ -15,11 +15,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from audit.data.spans import runs
 from audit.errors import AuditError
 
 EXPECTED = (
     "Expected an .npz with x (N×H×W×C or N×C×H×W, uint8 or float in [0, 1]), y (N labels) and optionally classes."
 )
+_PASSED_BY = 2**20
+"""Bytes that are read at once where their values do not matter."""
 _UNREADABLE = (
     OSError,
     EOFError,
@@ -61,10 +64,39 @@ class Array:
         """The next `rows` entries of the first axis."""
         return np.frombuffer(self.bytes(rows), self.dtype).reshape(rows, *self.shape[1:])
 
+    def skip(self, rows: int) -> int:
+        """Pass by the next `rows` entries; returns how many those were."""
+        self.bytes(rows)
+        return rows
+
+    def rows_of(self, size: int) -> int:
+        """How many entries of the first axis take about `size` bytes; at least 1."""
+        return max(1, size // max(1, math.prod(self.shape[1:]) * self.dtype.itemsize))
+
     def end(self) -> None:
         """Raise AuditError where values follow the last one; also makes `zipfile` compare its checksum."""
         if self.stream.read(1):
             raise AuditError(f"{self.path}: {self.name} holds more bytes than its shape says", "Write the file again.")
+
+
+@dataclass(slots=True)
+class Rows:
+    """The entries of an array's first axis, read forward: memory holds what is asked for, not what is passed by."""
+
+    array: Array
+    at: int = 0
+
+    def pick(self, rows: NDArray[np.intp]) -> NDArray[np.generic]:
+        """The given entries, ascending and not before the last ones; raises AuditError where the file ends early."""
+        blocks = [self._read(start, stop) for start, stop in runs(rows, self.array.shape[0])]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+    def _read(self, start: int, stop: int) -> NDArray[np.generic]:
+        step = self.array.rows_of(_PASSED_BY)
+        while self.at < start:
+            self.at += self.array.skip(min(step, start - self.at))
+        self.at = stop
+        return self.array.take(stop - start)
 
 
 def names(path: Path) -> tuple[str, ...]:

@@ -68,6 +68,6 @@ def _count(model: Any) -> tuple[int, int]:
     return stored, nonzero
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says first, or its type where it says nothing."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audit import digest, inputs
 from audit.errors import AuditError
-from audit.models import graph
+from audit.models import files, graph
 from audit.models.adapter import Preprocessing
+from audit.models.files import Format, ModelFile
 from audit.models.graph import HINT, first_line
 from audit.types import Role
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PROVIDER = "CPUExecutionProvider"
-_LIMIT = 2**31
-"""Bytes: protobuf, and so ONNX, knows no larger file."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,8 @@ class OnnxModel:
     threads: int
     session: "onnxruntime.InferenceSession"
     input_name: str
+    format: str = Format.ONNX.value
+    deviations: tuple[str, ...] = ()
 
     def __call__(self, x: "Tensor", /) -> "Tensor":
         import torch
@@ -64,30 +64,29 @@ class OnnxModel:
             "threads": self.threads,
         }
 
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        return self.path.name
+
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file on disk is no longer the one that was audited."""
-        try:
-            same = self.path.is_file() and digest.of_file(self.path) == self.sha256
-        except OSError:
-            same = False
-        if not same:
-            raise AuditError(
-                f"{self.path}: changed during the audit",
-                "The results belong to no file on disk; run the audit again.",
-            )
+        files.verify_unchanged(self.path, self.sha256)
 
 
-def load(path: Path, role: Role, shape: tuple[int, int, int], preprocessing: Preprocessing, threads: int) -> OnnxModel:
-    """Read, check and start a model for items of `shape` (C, H, W); raises AuditError for anything unusable."""
-    content = _read(path, role)
-    parameters, nonzero = graph.weights(content, path)
-    session = _session(content, path, threads)
+def load(
+    file: ModelFile, role: Role, shape: tuple[int, int, int], preprocessing: Preprocessing, threads: int
+) -> OnnxModel:
+    """Check and start a model for items of `shape` (C, H, W); raises AuditError for anything unusable."""
+    path = file.path
+    parameters, nonzero = graph.weights(file.content, path)
+    session = _session(file.content, path, threads)
     name = _interface(session, shape, preprocessing, path)
     return OnnxModel(
         role=role,
         path=path,
-        sha256=digest.of_bytes(content),
-        size=len(content),
+        sha256=file.sha256,
+        size=len(file.content),
         parameters=parameters,
         nonzero=nonzero,
         classes=_trial(session, name, shape, preprocessing, path),
@@ -96,17 +95,6 @@ def load(path: Path, role: Role, shape: tuple[int, int, int], preprocessing: Pre
         session=session,
         input_name=name,
     )
-
-
-def _read(path: Path, role: Role) -> bytes:
-    hint = f"Name the {role}'s ONNX file."
-    size = inputs.regular(path, hint).st_size
-    if size >= _LIMIT:
-        raise AuditError(f"{path}: is larger than any ONNX file ({size} bytes)", hint)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
 
 
 def _session(content: bytes, path: Path, threads: int) -> "onnxruntime.InferenceSession":

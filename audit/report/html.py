@@ -1,18 +1,22 @@
 """The certificate as one HTML file: no script, no reference to anything outside it."""
 
 import base64
+import json
 import shlex
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import JsonValue
 
 from audit.evidence import DataRecord, Evidence, FindingRecord
-from audit.report import numbers, plots, sentences, templates
-from audit.report.view import MARKS, certificate_number, clean, issued, model, name, not_for_release, results
+from audit.report import curves, levels, numbers, plots, sentences, templates
+from audit.report.rows import MARKS, clean
+from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results
 
 MOST_CLASSES = 200
+MOST_WAIVED = 5
 
 
 def render(evidence: Evidence) -> str:
@@ -34,8 +38,10 @@ def _environment() -> Environment:
 
 def _context(evidence: Evidence) -> dict[str, Any]:
     found = results(evidence)
-    total = len(found.required) + len(found.advisory)
+    total = len(found.drawn)
+    panels = levels.panels(evidence)
     judged = {record.claim for record in evidence.body.decisions}
+    tabled = {point.finding.claim for panel in panels for _, points in panel.curves for point in points}
     return {
         "evidence": evidence,
         "body": evidence.body,
@@ -43,24 +49,39 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "number": certificate_number(evidence),
         "issued": issued(evidence),
         "results": found,
-        "others": [record for record in evidence.body.findings if record.claim not in judged],
+        "others": [record for record in evidence.body.findings if record.claim not in judged | tabled],
         "metrics": _metrics(evidence),
-        "models": [record for role in ("candidate", "reference") if (record := model(evidence, role))],
+        "models": [record for role in ("candidate", "reference", "baseline") if (record := model(evidence, role))],
         "classes": _classes,
         "command": shlex.join(evidence.run.command),
         "confidence": numbers.percent(1 - evidence.body.policy.alpha),
-        "floor": numbers.limit(evidence.body.policy.reference_floor, "%"),
         "not_for_release": not_for_release(evidence),
         "marks": MARKS,
         "name": name,
+        "grouped": grouped,
+        "json": _json,
         "numbers": numbers,
         "sentences": sentences,
         "style": (templates.FOLDER / "style.css").read_text(encoding="utf-8"),
         "font_faces": templates.font_faces(*templates.FONTS),
-        "figure": base64.b64encode(plots.forest(evidence).encode()).decode() if total else "",
+        "figure": _image(plots.forest(evidence)) if total else "",
+        "curves": [_image(curves.draw(sheet)) for sheet in levels.sheets(panels)],
+        "tabled": bool(tabled),
+        "by_level": levels.heading(panels),
+        "level_tables": levels.tables(panels),
+        "most_waived": MOST_WAIVED,
         "drawn": min(total, plots.MOST_ROWS),
         "total": total,
     }
+
+
+def _image(svg: str) -> str:
+    return base64.b64encode(svg.encode()).decode()
+
+
+def _json(value: JsonValue) -> str:
+    """A setting as one would write it; a text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _metrics(evidence: Evidence) -> dict[str, FindingRecord]:

@@ -4,7 +4,8 @@ import xml.etree.ElementTree as ET
 
 from audit.evidence import Evidence
 from audit.report import sentences
-from audit.report.view import Row, certificate_number, clean, issued, results
+from audit.report.rows import Part, Row, clean
+from audit.report.view import certificate_number, issued, results
 
 SUITE = "prune-audit"
 
@@ -13,13 +14,14 @@ def render(evidence: Evidence) -> str:
     """One test case per criterion and one for the whole; only what the policy accepts is green.
 
     FAIL, and a conditional verdict that the policy does not accept, is a failure; NOT EVALUATED is an error,
-    never a skip, because CI systems show skipped tests as harmless. Advisory criteria never fail.
+    never a skip, because CI systems show skipped tests as harmless. Advisory and waived criteria never fail;
+    what does not apply is skipped.
     """
     found = results(evidence)
     root = ET.Element("testsuites")
     suite = ET.SubElement(root, "testsuite", name=SUITE)
     _properties(suite, evidence)
-    for row in (*found.required, *found.advisory):
+    for row in found.rows:
         _criterion(suite, row, evidence.body.policy.accept)
     if not found.required:
         case = ET.SubElement(suite, "testcase", classname=SUITE, name="required criteria")
@@ -29,7 +31,7 @@ def render(evidence: Evidence) -> str:
         "tests": len(suite.findall("testcase")),
         "failures": len(suite.findall("testcase/failure")),
         "errors": len(suite.findall("testcase/error")),
-        "skipped": 0,
+        "skipped": len(suite.findall("testcase/skipped")),
     }
     for element in (root, suite):
         element.attrib.update({name: str(number) for name, number in tally.items()})
@@ -52,6 +54,7 @@ def _properties(suite: ET.Element, evidence: Evidence) -> None:
         "accepted": str(body.verdict.accepted).lower(),
         "exploratory": str(body.verdict.exploratory).lower(),
     }
+    values |= {f"waived.{row.number}": sentences.waived(row) for row in results(evidence).waived}
     properties = ET.SubElement(suite, "properties")
     for name, value in values.items():
         ET.SubElement(properties, "property", name=name, value=clean(value))
@@ -61,9 +64,11 @@ def _criterion(suite: ET.Element, row: Row, accept: tuple[str, ...]) -> None:
     record = row.record
     check = record.claim.partition("@")[0].partition(".")[0]
     case = ET.SubElement(suite, "testcase", classname=f"{SUITE}.{clean(check)}", name=clean(record.claim))
-    text = f"{row.sentence}\n{clean(row.explanation)}".rstrip()
-    if not record.required:
-        ET.SubElement(case, "system-out").text = f"advisory: {record.verdict}\n{text}"
+    text = "\n".join((row.sentence, *sentences.notes(row)))
+    if row.part is Part.INAPPLICABLE:
+        ET.SubElement(case, "skipped", message=row.sentence).text = text
+    elif row.part is not Part.REQUIRED:
+        ET.SubElement(case, "system-out").text = f"{row.part.value}: {record.verdict}\n{text}"
     elif record.verdict == "NOT EVALUATED":
         _outcome(case, "error", record.verdict, row.sentence, text)
     elif record.verdict == "FAIL" or record.verdict not in accept:

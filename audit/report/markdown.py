@@ -4,7 +4,8 @@ import re
 
 from audit.evidence import Evidence
 from audit.report import numbers, sentences
-from audit.report.view import MARKS, Row, certificate_number, clean, name, not_for_release, results
+from audit.report.rows import MARKS, Part, Row, clean
+from audit.report.view import certificate_number, name, not_for_release, results
 
 MOST_ROWS = 50
 _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
@@ -27,7 +28,11 @@ def render(evidence: Evidence) -> str:
     if not_for_release(evidence):
         kind = " Exploratory." if body.verdict.exploratory else ""
         parts.append(f"**NOT FOR RELEASE.**{kind} {' '.join(map(escape, body.deviations))}".rstrip())
-    parts += _table("Required criteria", found.required) + _table("Advisory criteria", found.advisory)
+    if found.waived:
+        shown = [f"- {escape(sentences.waived(row))}" for row in found.waived[:MOST_ROWS]]
+        parts.append("\n".join(["**Waived:**", "", *shown]))
+    for part in Part:
+        parts += _table(f"{part.value.capitalize()} criteria", found.of(part))
     parts += [_digests(evidence), sentences.FIRST_PARTY]
     return "\n\n".join(parts) + "\n"
 
@@ -52,10 +57,10 @@ def _table(title: str, rows: tuple[Row, ...]) -> list[str]:
 
 def _line(row: Row) -> str:
     record = row.record
-    why = f"<br>{escape(row.explanation)}" if row.explanation else ""
+    why = "".join(f"<br>{escape(note)}" for note in sentences.notes(row))
     cells = (
         str(row.number),
-        f"{row.mark.glyph} {record.verdict}",
+        f"{row.mark.glyph} {row.word}",
         f"{escape(record.title)}<br>{escape(record.claim)}{why}",
         row.limit,
         f"{row.estimate} {row.bounds}".rstrip(),

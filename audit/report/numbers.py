@@ -81,6 +81,15 @@ def p_value(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
+def rough(number: int) -> str:
+    """A forecast in two digits, which is more than it knows.
+
+    >>> rough(8123), rough(47), rough(1_250_000)
+    ('8,100', '47', '1,200,000')
+    """
+    return f"{float(f'{number:.2g}'):,.0f}"
+
+
 def percent(fraction: float) -> str:
     """A share as a percentage in as few digits as say it.
 

@@ -1,48 +1,22 @@
-"""Figures as SVG: equal input gives equal bytes, and no state of matplotlib outside the call is changed."""
+"""The forest plot: all criteria on one axis of margins."""
 
-import io
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, get_font
 
-from audit.evidence import Evidence, VerdictName
-from audit.report import templates
+from audit.evidence import Evidence
+from audit.report import drawing
+from audit.report.drawing import BAND, FAINT, INK, MARKERS, TINT, WIDTH, font
 from audit.report.numbers import MINUS
-from audit.report.view import MARKS, Row, clean, results
+from audit.report.rows import MARKS, Part, Row, clean
+from audit.report.view import results
 
-WIDTH = 6.85  # inches: the text width of the page, so that type in the figure has its true size
-INK, FAINT, BAND = ("#1a1d21", "#e8eaed"), ("#5c6470", "#a7afba"), ("#eef0f3", "#262b31")
 MOST_ROWS = 60
-LABEL_LENGTH = 46
-_RC = {
-    "svg.fonttype": "path",
-    "svg.hashsalt": "certificate",
-    "text.parse_math": False,
-    "path.simplify": False,
-}
-
-
 _Side = Literal["left", "center", "right"]
-
-
-class _Marker(NamedTuple):
-    shape: str
-    fill: str
-
-
-_MARKERS: dict[VerdictName, _Marker] = {
-    "FAIL": _Marker("X", "full"),
-    "NOT EVALUATED": _Marker("o", "none"),
-    "CONDITIONAL FAIL": _Marker("^", "full"),
-    "CONDITIONAL PASS": _Marker("o", "left"),
-    "PASS": _Marker("o", "full"),
-}
 
 
 class _Sheet(NamedTuple):
@@ -89,8 +63,9 @@ class _Sheet(NamedTuple):
         """Text beside or (line −1) above the axes."""
         y = self.height - self.top - (line + 0.5) * self.pitch if line >= 0 else self.height - 0.6 * self.top
         size = self.size if line >= 0 else 7.0
-        font = _font(size)
-        axes.figure.text(x, y / self.height, text, ha=side, va="center_baseline", color=colour, fontproperties=font)
+        axes.figure.text(
+            x, y / self.height, text, ha=side, va="center_baseline", color=colour, fontproperties=font(size)
+        )
 
 
 def forest(evidence: Evidence) -> str:
@@ -98,22 +73,21 @@ def forest(evidence: Evidence) -> str:
 
     Draws at most `MOST_ROWS` criteria; the table beside the figure has all of them.
     """
-    found = results(evidence)
-    rows = (*found.required, *found.advisory)[:MOST_ROWS]
+    rows = results(evidence).drawn[:MOST_ROWS]
     lines = max(len(rows), 1)
     sheet = _Sheet(lines, pitch=min(0.205, 7.4 / lines), reach=_reach(rows))
-    # Text stays text: as outlines the same figure takes WeasyPrint four times as long.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "certificate", "text.parse_math": False}):
+    with drawing.settings():
         figure = Figure(figsize=(WIDTH, sheet.height), facecolor="none")
         axes = figure.add_axes(sheet.axes)
         _prepare(axes, sheet)
         for line, row in enumerate(rows):
             _label(axes, sheet, line, row)
+        for line, (row, below) in enumerate(pairwise(rows)):
+            if (row.part, row.condition) != (below.part, below.condition):
+                axes.axhline(line + 0.5, color=TINT[0], linewidth=0.6, zorder=0.5)
         for verdict in MARKS:
             _marks(axes, sheet, [(line, row) for line, row in enumerate(rows) if row.record.verdict == verdict])
-        target = io.StringIO()
-        FigureCanvasSVG(figure).print_figure(target, format="svg", metadata={"Date": None, "Creator": None})
-    return _dressed(target.getvalue())
+        return drawing.svg(figure)
 
 
 def _reach(rows: Sequence[Row]) -> float:
@@ -135,9 +109,9 @@ def _prepare(axes: Axes, sheet: _Sheet) -> None:
     axes.set_yticks([])
     step = 1 if sheet.reach <= 4 else 2
     ticks = range(-step * int(sheet.reach // step), int(sheet.reach) + 1, step)
-    axes.set_xticks(ticks, [str(tick).replace("-", MINUS) for tick in ticks], fontproperties=_font(7))
+    axes.set_xticks(ticks, [str(tick).replace("-", MINUS) for tick in ticks], fontproperties=font(7))
     axes.tick_params(colors=FAINT[0], length=3, pad=2)
-    axes.set_xlabel("margin ÷ guard band", fontproperties=_font(7), color=FAINT[0], labelpad=2)
+    axes.set_xlabel("margin ÷ guard band", fontproperties=font(7), color=FAINT[0], labelpad=2)
     middle = (sheet.axis_left + sheet.axis_right) / 2
     sheet.write(axes, sheet.name, -1, "criterion", FAINT[0], "left")
     sheet.write(axes, sheet.axis_left, -1, "limit exceeded", FAINT[0], "left")
@@ -161,7 +135,7 @@ def _marks(axes: Axes, sheet: _Sheet, rows: Sequence[tuple[int, Row]]) -> None:
     if not rows:
         return
     verdict, colour = rows[0][1].record.verdict, rows[0][1].mark.light
-    shape, fill = _MARKERS[verdict]
+    shape, fill = MARKERS[verdict]
     whiskers: list[tuple[int, float, float]] = []
     glyphs: list[tuple[int, float]] = []
     for line, row in rows:
@@ -200,38 +174,7 @@ def _unplaced(axes: Axes, sheet: _Sheet, line: int, colour: str) -> None:
 
 
 def _fit(row: Row, sheet: _Sheet) -> str:
-    """The title as far as the column holds it and the font can draw it; the table has it in full."""
-    font = get_font(str(templates.FONTS["Regular"]))
-    drawable = font.get_charmap()
-    title = clean(row.record.title)
-    text = "".join(char if ord(char) in drawable else "□" for char in title)
-    suffix = "" if row.record.required else " (advisory)"
+    """The title as far as the column holds it; the table has it in full."""
     room = (sheet.axis_left - sheet.name) * WIDTH * 72 - 6
-    font.set_size(sheet.size, 72)
-
-    def width(candidate: str) -> float:
-        font.set_text(candidate)
-        return float(font.get_width_height()[0]) / 64
-
-    if width(text + suffix) <= room:
-        return text + suffix
-    kept = next(end for end in range(min(len(text), 120), -1, -1) if width(f"{text[:end]}…{suffix}") <= room)
-    return f"{text[:kept].rstrip()}…{suffix}"
-
-
-def _font(size: float) -> FontProperties:
-    return FontProperties(family="Audit Sans", size=size, fname=templates.FONTS["Regular"])
-
-
-def _dressed(svg: str) -> str:
-    """The figure with its own font, and in the dark colours of the page where the reader asks for them.
-
-    An image sees neither the fonts nor the style of the page that shows it.
-    """
-    pairs = [(mark.light, mark.dark) for mark in MARKS.values()] + [INK, FAINT, BAND]
-    dark = "".join(
-        f'[style*="{kind}: {day}"]{{{kind}:{night}!important}}' for day, night in pairs for kind in ("fill", "stroke")
-    )
-    head, tag, rest = svg.partition("<defs>")
-    style = f"{templates.font_faces('Regular')}@media screen and (prefers-color-scheme:dark){{{dark}}}"
-    return f"{head}<style>{style}</style>{tag}{rest}"
+    part = "" if row.part is Part.REQUIRED else f" ({row.part.value})"
+    return drawing.fit(clean(row.record.title), sheet.size, room, part)

@@ -4,11 +4,14 @@ The rules of wording: a confidence level is a property of the procedure, so no s
 that a model is safe; parts of a result are individual statements, only the overall verdict is a joint one.
 """
 
-from audit.evidence import Evidence
+from audit.evidence import Evidence, PolicyRecord
 from audit.report import numbers
-from audit.report.view import Results, clean, name
+from audit.report.rows import Row, clean
+from audit.report.view import Results, name
 
 NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
+NEAR_TIES = "near-ties"  # the reason code of a PASS that would not survive another machine
+_MILLION = "more than a million"
 
 
 def headline(evidence: Evidence, results: Results) -> str:
@@ -17,10 +20,19 @@ def headline(evidence: Evidence, results: Results) -> str:
         return "No required criterion speaks about the two models."
     verdicts = [row.record.verdict for row in results.required]
     plural = "criterion" if len(verdicts) == 1 else "criteria"
-    if set(verdicts) == {"PASS"}:
-        return f"{len(verdicts)} of {len(verdicts)} required {plural}: PASS."
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
-    return f"{len(verdicts)} required {plural}: {counts}."
+    told = f"{len(verdicts)} required {plural}: {counts}."
+    if set(verdicts) == {"PASS"}:
+        told = f"{len(verdicts)} of {len(verdicts)} required {plural}: PASS."
+    apart = _apart(results)
+    return f"{told} Left out of the verdict: {apart}." if apart else told
+
+
+def _apart(results: Results) -> str:
+    """How many required criteria the overall verdict leaves out, and why."""
+    inapplicable = [row for row in results.inapplicable if row.record.required]
+    parts = ((results.waived, "waived"), (inapplicable, "not applicable"))
+    return ", ".join(f"{len(rows)} {word}" for rows, word in parts if rows)
 
 
 def scope(results: Results) -> str:
@@ -37,6 +49,8 @@ def conformity(evidence: Evidence, results: Results) -> str:
     body = evidence.body
     who = clean(name(evidence, "candidate"))
     policy = f"policy {clean(body.policy.id)}"
+    number = len(results.waived)
+    waived = f", with {number} required {'criterion' if number == 1 else 'criteria'} waived" if number else ""
     open_parts = sum(row.record.verdict != "PASS" for row in results.required)
     if body.verdict.exploratory:
         return (
@@ -45,10 +59,10 @@ def conformity(evidence: Evidence, results: Results) -> str:
         )
     match body.verdict.overall, body.verdict.accepted:
         case "PASS", True:
-            return f"{who} meets {policy}{', with the deviations listed' if body.deviations else ''}."
+            return f"{who} meets {policy}{waived}."
         case _, True:
             return (
-                f"{who} is accepted under {policy}, which accepts the verdict {body.verdict.overall}; "
+                f"{who} is accepted under {policy}{waived}, which accepts the verdict {body.verdict.overall}; "
                 f"{_criteria(open_parts)} not shown to be met."
             )
         case "PASS", False:
@@ -89,8 +103,9 @@ def guarantee(evidence: Evidence, results: Results) -> str:
     """What the overall verdict promises, and where the promise ends."""
     policy = evidence.body.policy
     risk = numbers.percent(policy.alpha)
+    but = f" that are not left out ({apart})" if (apart := _apart(results)) else ""
     sentences = [
-        "Overall PASS asserts all required criteria jointly: if at least one of them were not met, "
+        f"Overall PASS asserts all required criteria{but} jointly: if at least one of them were not met, "
         f"this procedure would issue overall PASS with probability at most {risk} over the random draw of "
         "the test items (intersection–union, any dependence between criteria)."
     ]
@@ -102,6 +117,57 @@ def guarantee(evidence: Evidence, results: Results) -> str:
             f"{asymptotic} required {what} on an asymptotic method, for which it holds approximately only."
         )
     return " ".join(sentences)
+
+
+def floor(policy: PolicyRecord) -> str:
+    """Where a claim on a drop counts."""
+    return (
+        "A claim on a drop counts only where the reference itself works: its accuracy must be shown to reach "
+        f"{numbers.limit(policy.reference_floor, '%')} on clean data, and elsewhere "
+        f"{numbers.limit(policy.floor_share, '%')} of its clean accuracy."
+    )
+
+
+def notes(row: Row) -> tuple[str, ...]:
+    """Everything that is to be said about one result beside its numbers."""
+    said = (row.explanation, _near_ties(row), forecast(row), waiver(row))
+    return tuple(clean(text) for text in said if text)
+
+
+def waiver(row: Row) -> str:
+    """Who waived a criterion, until when and why; empty where nobody did."""
+    if row.waiver is None:
+        return ""
+    return f"waived until {row.waiver.expires} by {row.waiver.by}: {row.waiver.reason}"
+
+
+def waived(row: Row) -> str:
+    """A waived result in one line: what the criterion came to, and who waived it."""
+    return clean(f"{row.sentence}; {waiver(row)}")
+
+
+def _near_ties(row: Row) -> str:
+    record = row.record
+    if record.reason != NEAR_TIES:
+        return ""
+    return (
+        f"Near ties decide: the limit is shown to be kept (p = {numbers.p_value(record.p_pass)}), but not with every "
+        "near tie, which may turn on another machine, counted against the candidate "
+        f"(p = {numbers.p_value(record.p_pass_adverse)})."
+    )
+
+
+def forecast(row: Row) -> str:
+    """How many items would probably settle a conditional verdict; empty where the evidence forecasts nothing."""
+    more = row.record.more_items
+    if more is None:
+        return ""
+    if more.hopeless:
+        return "More items are not expected to help: the estimate is beyond the limit."
+    about = _MILLION if more.about is None else f"about {numbers.rough(more.about)}"
+    high = _MILLION if more.high is None else numbers.rough(more.high)
+    range_ = f"; plausible: {numbers.rough(more.low)} to {high}" if more.low is not None else ""
+    return f"At the observed rates {about} items in all would give an 80\N{NO-BREAK SPACE}% chance of PASS{range_}."
 
 
 PART_VERDICTS = (

@@ -1,8 +1,14 @@
 """Where the page's template, style and font lie: beside the package, in a checkout and when installed."""
 
 import base64
+import io
+import string
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+
+from fontTools import subset
+from fontTools.ttLib import TTFont
 
 import audit
 
@@ -13,8 +19,27 @@ FONTS = {weight: FOLDER / "fonts" / f"AuditSans-{weight}.ttf" for weight in ("Re
 @cache
 def font_faces(*weights: str) -> str:
     """CSS that brings the font along, so that page and figure look the same on every machine."""
-    return "".join(
+    return "".join(_face(weight, FONTS[weight].read_bytes()) for weight in weights)
+
+
+def font_face_of(text: Iterable[str]) -> str:
+    """CSS with as much of the regular font as this text and ASCII take: a page holds several figures."""
+    return _reduced(frozenset(text) - set(string.printable))
+
+
+@cache
+def _reduced(beyond_ascii: frozenset[str]) -> str:
+    font = TTFont(FONTS["Regular"], recalcTimestamp=False)
+    subsetter = subset.Subsetter(subset.Options(layout_features=["kern", "mark", "ccmp"], hinting=False))
+    subsetter.populate(text=string.printable + "".join(sorted(beyond_ascii)))
+    subsetter.subset(font)
+    target = io.BytesIO()
+    font.save(target)
+    return _face("Regular", target.getvalue())
+
+
+def _face(weight: str, font: bytes) -> str:
+    return (
         f'@font-face{{font-family:"Audit Sans";font-weight:{weight.lower().replace("regular", "normal")};'
-        f"src:url(data:font/ttf;base64,{base64.b64encode(FONTS[weight].read_bytes()).decode()})}}"
-        for weight in weights
+        f"src:url(data:font/ttf;base64,{base64.b64encode(font).decode()})}}"
     )

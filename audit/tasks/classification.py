@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Columns
+from audit.contracts import Batch, Columns, Side
 from audit.types import Missing, OutputKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _SUM_TOLERANCE = 1e-3
+_ULPS = 4
+"""Units in the last place by which another order of summation moves an output, at least."""
 _TINY = float(np.finfo(np.float32).tiny)
 Floats = NDArray[np.float64]
 
@@ -51,29 +53,43 @@ class Classification:
             return declared  # log-probabilities are valid logits: the softmax gives them back unchanged
         return Missing("wrong-output-declaration", f"outputs are declared {declared}, but look like {observed}")
 
-    def compare(
-        self,
-        labels: NDArray[np.int64],
-        reference: tuple[Columns, OutputKind],
-        candidate: tuple[Columns, OutputKind],
-        /,
-    ) -> Columns:
+    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> NDArray[np.bool_]:
+        """Rows whose two largest outputs are closer than the runtime could have moved them apart."""
+        top = np.partition(out, -2, axis=1)[:, -2:]
+        ties: NDArray[np.bool_] = (top[:, 1] - top[:, 0]) <= _reach(out, noise)
+        return ties
+
+    def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns [N]: ranks of the label, agreement, and distances between the two softmax outputs.
 
         `rank_*`: classes placed before the label (0 is right); among equals the lower index comes first, as in
         argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991).
+        With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
+        other, and a decision that hangs on them is no agreement.
         """
-        raw = [columns["output"] for columns, _ in (reference, candidate)]
-        logs = [_log_probabilities(columns["output"], kind) for columns, kind in (reference, candidate)]
+        raw = [side.columns["output"] for side in (reference, other)]
+        logs = [_log_probabilities(side.columns["output"], side.kind) for side in (reference, other)]
         p, q = np.exp(logs[0]), np.exp(logs[1])
+        agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
+        ranks = [_rank(out, labels) for out in raw]
+        if adverse:
+            agree &= ~(self.near_ties(raw[0], reference.noise) | self.near_ties(raw[1], other.noise))
+            ranks = [_best_rank(raw[0], labels, reference.noise), _worst_rank(raw[1], labels, other.noise)]
         return {
-            "rank_reference": _rank(raw[0], labels),
-            "rank_candidate": _rank(raw[1], labels),
-            "agree": raw[0].argmax(axis=1) == raw[1].argmax(axis=1),
+            "rank_reference": ranks[0],
+            "rank_candidate": ranks[1],
+            "agree": agree,
             "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
             "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
             "jensen_shannon": _jensen_shannon(p, q),
         }
+
+
+def _reach(out: NDArray[np.float32], noise: float) -> NDArray[np.float64]:
+    """How far a difference of two outputs of a row can be moved by the runtime [N]: twice what one can be."""
+    largest = np.abs(out).max(axis=1).astype(np.float64)
+    reach: NDArray[np.float64] = 2 * (noise + _ULPS * float(np.finfo(np.float32).eps) * largest)
+    return reach
 
 
 def _recognise(out: Floats) -> OutputKind:
@@ -95,10 +111,28 @@ def _log_probabilities(raw: NDArray[np.float32], kind: OutputKind) -> Floats:
 
 
 def _rank(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    own = out[np.arange(len(out)), labels][:, None]
+    """Classes placed before the label [N]."""
+    own = _own(out, labels)
     before = (out > own) | ((out == own) & (np.arange(out.shape[1]) < labels[:, None]))
     ranks: NDArray[np.int64] = before.sum(axis=1)
     return ranks
+
+
+def _best_rank(out: NDArray[np.float32], labels: NDArray[np.int64], noise: float) -> NDArray[np.int64]:
+    """Classes placed before the label whatever the runtime does [N]."""
+    ranks: NDArray[np.int64] = (out > _own(out, labels) + _reach(out, noise)[:, None]).sum(axis=1)
+    return ranks
+
+
+def _worst_rank(out: NDArray[np.float32], labels: NDArray[np.int64], noise: float) -> NDArray[np.int64]:
+    """Classes that the runtime could place before the label [N]."""
+    ranks: NDArray[np.int64] = (out >= _own(out, labels) - _reach(out, noise)[:, None]).sum(axis=1) - 1
+    return ranks
+
+
+def _own(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The label's own output [N, 1]."""
+    return np.take_along_axis(out, labels[:, None], axis=1)
 
 
 def _jensen_shannon(p: Floats, q: Floats) -> Floats:

@@ -117,6 +117,7 @@ def build(
     name: str = "resnet20_pruned_60.onnx",
     classes: tuple[str, ...] = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     parties: ev.Parties | None = None,
+    waivers: tuple[ev.WaiverRecord, ...] = (),
     not_covered: tuple[str, ...] = (
         "Inputs other than the test set and the perturbations listed.",
         "Speed, memory and energy of the candidate.",
@@ -125,7 +126,7 @@ def build(
 ) -> ev.Evidence:
     """Seal an evidence over these decisions, judged as the engine judges."""
     worst = ["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
-    required = [d.verdict for d in decisions if d.required]
+    required = [d.verdict for d in decisions if d.required and d.applicable and d.waiver is None]
     overall = max(required, key=worst.index, default="NOT EVALUATED")
     accepted = overall in accept and not exploratory and not deviations
     codes = {"FAIL": 1, "NOT EVALUATED": 4}
@@ -162,9 +163,10 @@ def build(
             accept=accept, reference_floor=70.0,
             criteria=tuple(
                 ev.CriterionRecord(claim=d.claim, sense=d.sense, limit=d.limit, unit=d.unit, required=d.required,
-                                   why=d.why)
+                                   why=d.why, only_where_reference_holds=not d.applicable)
                 for d in decisions
             ),
+            waivers=waivers,
         ),
         findings=findings(decisions, others),
         decisions=decisions,

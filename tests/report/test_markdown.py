@@ -66,6 +66,7 @@ def test_markup_is_shown_not_obeyed(hostile: Evidence) -> None:
         assert markdown.escape(sign) == f"\\{sign}"
 
 
-@pytest.mark.parametrize("kind", ["failing", "exploratory", "empty"])
-def test_golden(kind: str, request: pytest.FixtureRequest, golden: Callable[[str, str], None]) -> None:
-    golden(f"{kind}.md", markdown.render(request.getfixturevalue(kind)))
+@pytest.mark.parametrize("kind", ["failing", "exploratory", "empty", "noisy"])
+def test_golden(kind: str, request: pytest.FixtureRequest, golden: Callable[[str, str, Evidence], None]) -> None:
+    evidence = request.getfixturevalue(kind)
+    golden(f"{kind}.md", markdown.render(evidence), evidence)

@@ -10,7 +10,8 @@ from report_samples import BEYOND, CONDITIONAL, MISSING, WITHIN, build, decision
 from audit.errors import AuditError
 from audit.evidence import Evidence
 from audit.report import sentences
-from audit.report.view import Row, clean, issued, not_for_release, results
+from audit.report.rows import Part, Row, clean
+from audit.report.view import grouped, issued, not_for_release, results
 
 
 def test_what_blocks_comes_first_and_the_narrowest_margin_first_within(forty: Evidence) -> None:
@@ -170,3 +171,35 @@ def test_a_date_that_is_none_is_refused(passing: Evidence) -> None:
     run = passing.run.model_copy(update={"finished": "<script>"})
     with pytest.raises(AuditError, match="ISO 8601"):
         issued(passing.model_copy(update={"run": run}))
+
+
+def test_many_results_are_grouped_by_condition_after_what_blocks(crowded: Evidence) -> None:
+    groups = grouped(results(crowded).required)
+    names = [name for name, _ in groups]
+    assert names[:4] == ["", "clean data", "noise gaussian, level 2/255", "noise gaussian, level 4/255"]
+    assert names[4:6] == ["noise gaussian, level 8/255", "noise gaussian, level 16/255"]
+    assert names[-1] == "by class"
+    assert len(names) == len(set(names))
+    assert {row.record.verdict for row in groups[0][1]} == {"CONDITIONAL FAIL", "CONDITIONAL PASS"}
+    for _, rows in groups[1:]:
+        positions = [row.position for row in rows]
+        assert positions == sorted(positions)
+
+
+def test_the_narrowest_pass_is_found_in_whatever_group_it_stands(crowded: Evidence) -> None:
+    narrow = decision("per_class.recall.drop@class=ship", "t", 5.0, 3.4, 0.9)
+    narrowest = results(build((*crowded.body.decisions, narrow), others=0)).narrowest
+    assert narrowest is not None
+    assert narrowest.record == narrow
+
+
+def test_few_results_stand_in_one_group(failing: Evidence) -> None:
+    assert [name for name, _ in grouped(results(failing).required)] == [""]
+
+
+def test_each_result_stands_in_one_part(noisy: Evidence) -> None:
+    found = results(noisy)
+    assert [len(found.of(part)) for part in Part] == [10, 1, 2, 2]
+    assert [row.number for row in found.rows] == list(range(1, 16))
+    assert {row.position for row in found.inapplicable} == {None}
+    assert not set(found.inapplicable) & set(found.drawn)

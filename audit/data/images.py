@@ -1,0 +1,64 @@
+"""Image files: PNG and JPEG, decoded whole or refused."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.data import pixels
+from audit.errors import AuditError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+_FORMATS = ("PNG", "JPEG")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH = 24
+"""Where a PNG file says how many bits a value has: in its first chunk (PNG specification, third edition, §11.2.1)."""
+
+
+def read(path: Path) -> NDArray[np.generic]:
+    """The pixels uint8 [C, H, W] of an RGB or grey image, as stored.
+
+    Raises AuditError naming the file where it is damaged, animated, larger than Pillow's limit against
+    decompression bombs, or in a mode that would need a conversion.
+    """
+    try:
+        content = path.read_bytes()
+        if content.startswith(_PNG):
+            _check_png(content, path)
+        image = _opened(content)
+        frames = getattr(image, "n_frames", 1)
+        if frames == 1:
+            image.load()
+    except AuditError:
+        raise
+    except Exception as error:  # a decoder fails on hostile bytes in any way
+        raise AuditError(
+            f"{path}: cannot be read as an image ({error})", "Every image must be a sound PNG or JPEG file."
+        ) from error
+    if frames != 1:
+        raise AuditError(f"{path}: holds {frames} images", "An item is one still image.")
+    return pixels.of(image, "auto", str(path))
+
+
+def _opened(content: bytes) -> "Image":
+    """An image whose header has been read; Pillow only warns of a bomb up to twice its limit."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(content), formats=_FORMATS)
+
+
+def _check_png(content: bytes, path: Path) -> None:
+    """Compare the checksum of every chunk, which decoding skips; refuse depths that Pillow would cut to 8 bits."""
+    if content[_DEPTH : _DEPTH + 1] == b"\x10":
+        raise AuditError(
+            f"{path}: has 16 bits per value", "Convert it to 8 bits, in the way the networks were trained."
+        )
+    _opened(content).verify()

@@ -1,0 +1,72 @@
+"""Which source reads what an audit file, or Python code, names."""
+
+from pathlib import Path
+
+from audit import inputs
+from audit.contracts import DataSource, Manifest
+from audit.data import folder, objects, torchvision_sets
+from audit.data.folder import Folder
+from audit.data.indexed import IndexedSource
+from audit.data.npz import NpzSource
+from audit.data.values import Layout
+from audit.errors import AuditError
+from audit.request import DataEntry
+from audit.types import DataRole
+from audit.userland import Factory
+
+_ZIP = b"PK"
+_EXPECTED = "Accepted are an .npz file with x and y, and a folder with one folder of PNG or JPEG images per class."
+
+
+def open_source(entry: DataEntry, base: Path, role: DataRole, scanned: Manifest | None = None) -> DataSource:
+    """Open what an audit file names; paths are relative to `base`.
+
+    `scanned` is a manifest from another process, which then is not computed again; every item is digested
+    whenever it is read all the same. Raises AuditError for what is none of the formats, or is not sound.
+    """
+    match entry:
+        case DataEntry(path=Path() as path):
+            return _at(base / path, entry.layout, role, scanned)
+        case DataEntry(torchvision=str(name), root=Path() as root):
+            place = base / root.expanduser()
+            found = torchvision_sets.load(name, place, entry.download, entry.arguments, entry.layout)
+        case DataEntry(factory=str(target)):
+            found = objects.of(Factory(target, entry.arguments, base).make(), target, entry.layout)
+        case _:
+            raise AuditError("a data set without a source", "Give one of path, torchvision and factory.")
+    return IndexedSource(found, role, scanned)
+
+
+def of_object(data: object, role: DataRole, name: str) -> DataSource:
+    """A Python object as a data source: a torch Dataset, a MAITE data set, or arrays (x, y).
+
+    Where the role needs no labels, x alone will do. Raises AuditError for anything else.
+    """
+    alone = len(getattr(data, "shape", ())) >= 3
+    return IndexedSource(objects.of((data, None) if alone else data, name), role)
+
+
+def needs_quarantine(entry: DataEntry) -> bool:
+    """Whether opening the data set means reading files of others, and nothing but that.
+
+    The user's own code runs here; so does torchvision where it may fetch, which needs a connection.
+    """
+    return entry.factory is None and not entry.download
+
+
+def _at(path: Path, layout: Layout, role: DataRole, scanned: Manifest | None) -> DataSource:
+    if path.is_dir():
+        flat = role is DataRole.OUT_OF_DISTRIBUTION or (role is DataRole.CALIBRATION and folder.holds_images(path))
+        return IndexedSource(Folder(path, flat), role, scanned)
+    inputs.regular(path, _EXPECTED)
+    if path.suffix != ".npz" and not _is_zip(path):
+        raise AuditError(f"{path}: is neither an .npz file nor a folder", _EXPECTED)
+    return NpzSource(path, layout, role, scanned)
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_ZIP)) == _ZIP
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", _EXPECTED) from error

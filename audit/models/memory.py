@@ -1,0 +1,103 @@
+"""Modules that a Python program hands over: copied at once, and identified by the program they compute."""
+
+import inspect
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from audit import digest
+from audit.errors import AuditError
+from audit.models import network, weights
+from audit.models.adapter import Preprocessing
+from audit.models.device import resolve_device
+from audit.models.network import Runner, TorchModel
+from audit.types import Role
+
+
+def of_module(
+    module: Module,
+    role: Role,
+    shape: tuple[int, int, int],
+    preprocessing: Preprocessing,
+    *,
+    device: str,
+    threads: int,
+    batch: int,
+) -> TorchModel:
+    """A copy of a module as a model; what is done to the module later changes nothing.
+
+    Its identity is the digest of its exported program. Where torch cannot export it, only its weights identify it,
+    and `deviations` says so. Every forward pass has `batch` items. Raises AuditError where the module cannot be
+    copied or run.
+    """
+    label = f"the {role}'s module"
+    target = resolve_device(device)
+    if not isinstance(module, Module):
+        raise AuditError(f"{label}: is {type(module).__name__}, not a torch.nn.Module", "Hand over a torch.nn.Module.")
+    runner, classes = network.start(
+        Runner(label, network.copied(module, label), preprocessing, target, threads, batch), shape
+    )
+    taken = preprocessing.model_shape(shape)
+    program, tensors = _program(runner, taken), network.state(runner.module)
+    known = program or network.fingerprint(tensors, label)
+
+    def recheck() -> None:
+        if (_program(runner, taken) or network.fingerprint(network.state(runner.module), label)) != known:
+            raise AuditError(f"{label}: changed during the audit", "Give a module whose forward pass changes nothing.")
+
+    parameters, nonzero = weights.count(tensors.values())
+    return TorchModel(
+        role=role,
+        name=type(module).__name__,
+        format="PyTorch module",
+        sha256=known,
+        size=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        parameters=parameters,
+        nonzero=nonzero,
+        classes=classes,
+        runner=runner,
+        runtime=runner.runtime | ({} if program else {"architecture_sha256": _sources(runner.module)}),
+        recheck=recheck,
+        deviations=() if program else (f"identity of the {role}: weights only",),
+    )
+
+
+def _program(runner: Runner, shape: tuple[int, int, int]) -> str | None:
+    """Digest of what the module computes, whatever the batch size and the device; None where it cannot be exported.
+
+    Files that torch.export.save writes hold the places of the source code, so that a comment added above a class
+    would change their digest. Code, signature and tensors of the program hold none.
+    """
+    module = network.copied(runner.module, runner.label).to("cpu")
+    example = torch.zeros(2, *shape, device="cpu")
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception:  # code of others meets a compiler: whatever fails, there is no program
+        return None
+    tensors = dict(program.state_dict) | dict(program.constants)
+    if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        return None
+    graphs = {
+        name: part.code for name, part in program.graph_module.named_modules() if isinstance(part, torch.fx.GraphModule)
+    }
+    signature = str(program.graph_signature)
+    return digest.of_json(
+        {"graphs": graphs, "signature": signature, "tensors": network.fingerprint(tensors, runner.label)}
+    )
+
+
+def _sources(module: Module) -> str:
+    """Digest of a module's structure and of the source files of its classes, as far as they can be found."""
+    return digest.of_json({"structure": str(module), "sources": sorted({_source(type(m)) for m in module.modules()})})
+
+
+def _source(kind: type) -> str:
+    try:
+        return digest.of_file(Path(inspect.getfile(kind)))
+    except (TypeError, OSError):
+        return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,160 @@
+"""torch modules as models: batches of one size, settings under which runs repeat, and outputs that are checked.
+
+torch is not batch-invariant: an item's output differs in its last bits with the number of items beside it. So
+every forward pass has the size that the plan fixes, short batches being filled up with copies of their own rows.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from audit import digest
+from audit.errors import AuditError
+from audit.models.adapter import Preprocessing
+from audit.models.device import describe, reproducible
+from audit.models.graph import first_line
+from audit.types import Role
+
+_NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled")
+_HINT = "Give a torch.nn.Module that takes one batch of images and gives one row of class scores per image."
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A module on its device: float32 [N, C, H, W] in [0, 1], N > 0 → raw outputs float32 [N, classes] on the CPU."""
+
+    label: str
+    module: Module
+    preprocessing: Preprocessing
+    device: torch.device
+    threads: int
+    batch: int
+    strict: bool = True
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Raises AuditError, naming the model, for whatever goes wrong inside; ValueError without items."""
+        if not len(x):
+            raise ValueError("a model needs at least one item")
+        try:
+            with reproducible(self.device, self.threads, strict=self.strict):
+                # Joining copies, so that no later pass of the module can reach what was given.
+                return torch.cat([self._forward(x[i : i + self.batch]) for i in range(0, len(x), self.batch)])
+        except AuditError:
+            raise
+        except (Exception, SystemExit) as error:  # code of others: whatever it does, it must be named
+            shape = " × ".join(map(str, x.shape[1:]))
+            raise AuditError(f"{self.label}: fails on inputs of {shape} ({first_line(error)})", _HINT) from error
+
+    def _forward(self, x: Tensor) -> Tensor:
+        rows = torch.arange(self.batch, device="cpu") % len(x)
+        # Indexing copies: a module that works in place must not change the items that the other models see.
+        fed = torch.from_numpy(self.preprocessing.apply(x.numpy()))[rows].to(self.device)
+        out = self._checked(self.module(fed))[: len(x)]
+        return out.to("cpu", torch.float32)
+
+    def _checked(self, out: Any) -> Tensor:
+        if not isinstance(out, Tensor):
+            raise AuditError(f"{self.label}: gives {type(out).__name__}, not a tensor", _HINT)
+        if out.ndim != 2 or len(out) != self.batch or out.shape[1] < 2 or not out.is_floating_point():
+            raise AuditError(
+                f"{self.label}: gives {out.dtype} of shape {tuple(out.shape)} for {self.batch} items, "
+                f"not floating-point ({self.batch}, classes)",
+                _HINT,
+            )
+        return out
+
+    @property
+    def runtime(self) -> dict[str, str | int]:
+        """What runs, with every setting that can change an output."""
+        algorithms = "all" if self.strict else "where they exist"
+        return describe(self.device) | {"threads": self.threads, "batch": self.batch, "deterministic": algorithms}
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A runner and what is known of it; `recheck` raises AuditError where it is no longer what was loaded."""
+
+    role: Role
+    name: str
+    format: str
+    sha256: str
+    size: int
+    parameters: int
+    nonzero: int
+    classes: int
+    runner: Runner
+    runtime: Mapping[str, str | int]
+    recheck: Callable[[], None]
+    deviations: tuple[str, ...] = ()
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is applied inside, before the module."""
+        return self.runner.preprocessing
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        return self.runner(x)
+
+    def verify_unchanged(self) -> None:
+        """Raise AuditError where what was audited is not what is there now."""
+        self.recheck()
+
+
+def start(runner: Runner, shape: tuple[int, int, int]) -> tuple[Runner, int]:
+    """Put a module into inference mode on its device and run blank items of `shape` (C, H, W).
+
+    Gives the runner and the number of classes; it is strict unless the module uses an operation that has no
+    deterministic implementation. Raises AuditError where the module fails.
+    """
+    try:
+        runner.module.requires_grad_(False).eval().to(runner.device)
+    except Exception as error:  # code of others, or a device without room
+        raise AuditError(f"{runner.label}: cannot be moved to {runner.device} ({first_line(error)})", _HINT) from error
+    blank = torch.zeros(2, *shape, device="cpu")
+    try:
+        return runner, runner(blank).shape[1]
+    except AuditError as error:
+        if not any(text in error.what for text in _NOT_DETERMINISTIC):
+            raise
+    lenient = replace(runner, strict=False)
+    return lenient, lenient(blank).shape[1]
+
+
+def copied(module: Module, label: str) -> Module:
+    """A deep copy; raises AuditError where the module holds what cannot be copied.
+
+    A module under torch.nn.utils.prune keeps its masked weights as computed tensors, which torch copies only by
+    value; they are computed anew from the copied weight and mask at every forward pass.
+    """
+    computed = [t for part in module.modules() for t in vars(part).values() if isinstance(t, Tensor) and not t.is_leaf]
+    try:
+        return copy.deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in computed})
+    except Exception as error:  # code of others
+        raise AuditError(f"{label}: cannot be copied ({first_line(error)})", _HINT) from error
+
+
+def state(module: Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name, those that are not saved included."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def fingerprint(tensors: Mapping[str, Tensor], label: str) -> str:
+    """Digest of names, types, shapes and values; raises AuditError, naming `label`, where values cannot be read."""
+    try:
+        return digest.of_json({name: _entry(tensor) for name, tensor in tensors.items()})
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise AuditError(f"{label}: holds tensors that are not dense ({first_line(error)})", _HINT) from error
+
+
+def _entry(tensor: Tensor) -> dict[str, digest.Json]:
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return {
+        "dtype": str(tensor.dtype),
+        "shape": list(tensor.shape),
+        "sha256": digest.of_bytes(values.numpy().data),
+    }

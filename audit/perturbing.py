@@ -1,0 +1,91 @@
+"""Applying a probe without trusting it: what it gives is checked before any network sees it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from audit.contracts import Batch, Columns, Perturbed, Probe, Rng
+from audit.types import Missing
+
+RESERVED = frozenset({"id", "draw", "label", "output"})
+"""Columns that the engine and the task write; no probe may."""
+
+
+class BrokenProbeError(Exception):
+    """A probe did not keep its word, or crashed; `why` is what the evidence will say."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.why = Missing(reason, detail)
+
+
+class Verified:
+    """A probe whose every batch is checked, and whose effect is checked once per chunk."""
+
+    def __init__(self, probe: Probe, rng: Rng) -> None:
+        self.probe = probe
+        self._rng = rng
+        self._seen = self._changed = 0
+
+    def perturb(self, batch: Batch) -> Perturbed:
+        """The perturbed batch; raises BrokenProbeError where it is not what the probe promised."""
+        handed = replace(batch, ids=batch.ids.copy(), x=batch.x.clone(), y=None if batch.y is None else batch.y.clone())
+        try:
+            made = self.probe.perturb(handed, self._rng)
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:  # code of others: whatever it does, it must not decide by crashing
+            raise self._broken("probe-crashed", f"{type(error).__name__}: {error}") from error
+        self._require_alike(made, batch)
+        self._require_effect(made, batch)
+        return made
+
+    def end_chunk(self) -> None:
+        """Raise BrokenProbeError where too few items of the chunk were changed: a dead perturbation is a free PASS.
+
+        A probe that promises no effect must have none: it is the data set as it is.
+        """
+        changed, seen = self._changed, self._seen
+        self._seen = self._changed = 0
+        promised = self.probe.min_effect
+        if changed and not promised:
+            raise self._broken("not-clean", f"promises to change nothing, and changed {changed} of {seen} items")
+        if changed < min(seen, max(1, math.floor(promised * seen))) and promised:
+            raise self._broken(
+                "dead-perturbation", f"changed {changed} of {seen} items; at least {promised:.0%} must change"
+            )
+
+    def _require_alike(self, made: Perturbed, batch: Batch) -> None:
+        import torch
+
+        x = getattr(made, "x", None)
+        if not isinstance(x, torch.Tensor) or x.shape != batch.x.shape or x.dtype != batch.x.dtype:
+            found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+            raise self._broken("wrong-shape", f"gave {found} for {batch.x.dtype} {tuple(batch.x.shape)}")
+        self._require_columns(made.columns, len(batch.ids))
+        low, high = x.aminmax()
+        if not (low >= 0 and high <= 1):  # false for NaN as well
+            raise self._broken("out-of-bounds", f"gave values from {float(low):g} to {float(high):g}, outside [0, 1]")
+
+    def _require_columns(self, columns: Columns, items: int) -> None:
+        for name, values in columns.items():
+            if name in RESERVED or not isinstance(values, np.ndarray) or values.shape[:1] != (items,):
+                raise self._broken("wrong-columns", f"column {name!r} is reserved, or has not one value per item")
+
+    def _require_effect(self, made: Perturbed, batch: Batch) -> None:
+        moved = made.x.sub(batch.x).flatten(1).abs_()
+        farthest = moved.amax(1)
+        budget = self.probe.budget
+        if budget is not None:
+            distance = float(farthest.max() if budget.norm == "linf" else moved.square_().sum(1).sqrt_().max())
+            if not distance <= budget.radius:
+                raise self._broken(
+                    "budget-exceeded",
+                    f"moved an item by {distance:.6g} in {budget.norm}, more than {budget.radius:.6g}",
+                )
+        self._seen += len(batch.ids)
+        self._changed += int((farthest > 0).sum())
+
+    def _broken(self, reason: str, detail: str) -> BrokenProbeError:
+        return BrokenProbeError(reason, f"probe {self.probe.name!r}: {detail}")

@@ -1,0 +1,107 @@
+"""From the criteria as they are written to one limit per claim."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from audit.configuration import did_you_mean
+from audit.errors import AuditError
+from audit.evidence import CriterionRecord
+from audit.policy.patterns import LIST, Pattern
+from audit.policy.reading import Source
+from audit.types import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A criterion on one claim, and the entry of the policy that it comes from."""
+
+    record: CriterionRecord
+    entry: int
+    explicit: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.record.claim, self.record.sense
+
+
+def expand(source: Source, promised: Sequence[Claim]) -> tuple[tuple[Limit, ...], tuple[AuditError, ...]]:
+    """One limit per claim, and what is wrong with the criteria.
+
+    The order is that of the file; within a criterion that of its lists, then that in which the claims are promised.
+    A criterion that writes its claim out overrides one with `*` or `$name` for that claim; two of the latter that
+    name the same claim, like two of the former, are an error. So is whatever names nothing: a list that no
+    criterion uses, a criterion without a promised claim, a value of a list without one, a criterion all of whose
+    claims have a limit of their own.
+    """
+    found = [part for index in range(len(source.file.criterion)) for part in _limits(source, index, promised)]
+    limits = [part for part in found if isinstance(part, Limit)]
+    named = {limit.key for limit in limits if limit.explicit}
+    kept = [limit for limit in limits if limit.explicit or limit.key not in named]
+    problems = (
+        *(part for part in found if isinstance(part, AuditError)),
+        *_unused_lists(source),
+        *_overridden(source, limits, kept),
+        *_twice(source, kept),
+    )
+    return tuple(kept), problems
+
+
+def as_written(source: Source) -> tuple[CriterionRecord, ...]:
+    """The criteria with `*` and `$name` left in their claims."""
+    return tuple(entry.record(entry.pattern.claim) for entry in source.file.criterion)
+
+
+def _limits(source: Source, index: int, promised: Sequence[Claim]) -> Iterator[Limit | AuditError]:
+    """What one entry sets a limit on."""
+    entry = source.file.criterion[index]
+    pattern, lists = entry.pattern, source.file.lists
+    where = source.entry("criterion", index)
+    unknown = [name for name in pattern.lists if name not in lists]
+    if unknown:
+        hint = did_you_mean(unknown[0], set(lists)) if lists else f'Write [lists] with {unknown[0]} = ["…"].'
+        yield AuditError(f"{where}: there is no list {LIST}{unknown[0]}", hint)
+        return
+    for part in pattern.written_out(lists):
+        claims = [claim for claim in promised if part.matches(claim)]
+        if not claims:
+            yield _nothing(where, entry.claim, part, promised)
+        for claim in claims:
+            yield Limit(entry.record(claim), index, pattern.explicit)
+
+
+def _nothing(where: str, written: str, part: Pattern, promised: Iterable[Claim]) -> AuditError:
+    """The error of a criterion, or of one value of its list, without a promised claim."""
+    same = {claim.id for claim in promised if claim.metric == part.claim.metric}
+    hint = did_you_mean(part.claim.id, same or {claim.id for claim in promised})
+    if part.claim != Claim.parse(written):
+        what = f"reads {part.claim.id!r}, which names"
+    else:
+        what = "names" if part.explicit else "matches"
+    return AuditError(f"{where}: criterion {written!r} {what} no claim of this audit", hint)
+
+
+def _unused_lists(source: Source) -> Iterator[AuditError]:
+    used = {name for entry in source.file.criterion for name in entry.pattern.lists}
+    for name in source.file.lists:
+        if name not in used:
+            yield AuditError(
+                f"{source.key(name, 'lists')}: no criterion uses the list {name!r}", "Use it, or remove it."
+            )
+
+
+def _overridden(source: Source, limits: Iterable[Limit], kept: Iterable[Limit]) -> Iterator[AuditError]:
+    left = {limit.entry for limit in kept}
+    for index in sorted({limit.entry for limit in limits} - left):
+        written = source.file.criterion[index].claim
+        yield AuditError(
+            f"{source.entry('criterion', index)}: every claim of criterion {written!r} has a limit of its own",
+            "Remove the criterion that has no effect.",
+        )
+
+
+def _twice(source: Source, limits: Sequence[Limit]) -> Iterator[AuditError]:
+    for key, times in Counter(limit.key for limit in limits).items():
+        if times > 1:
+            places = ", ".join(source.entry("criterion", limit.entry) for limit in limits if limit.key == key)
+            yield AuditError(f"{places}: {key[0]} has two limits of the same kind", "Keep the one that counts.")

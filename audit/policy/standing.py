@@ -1,0 +1,32 @@
+"""The criteria of every policy: no file can remove, loosen or waive them."""
+
+from collections.abc import Collection
+from typing import Literal
+
+from audit.evidence import CriterionRecord
+from audit.types import PAIR, Claim, Role, Unit
+
+FLOOR = Claim("reference.accuracy")
+INTEGRITY = "integrity."
+"""How the metrics begin that say whether the measurements can be trusted."""
+
+
+def criteria(roles: Collection[Role], floor: float) -> tuple[CriterionRecord, ...]:
+    """The standing criteria of an audit in which these roles take part; `floor` is a fraction."""
+    return (
+        *(_standing(f"{INTEGRITY}nonfinite@role={role}", 0, Unit.ITEMS, "an output that is no number is no decision")
+          for role in Role if role in PAIR or role in roles),
+        _standing(f"{INTEGRITY}empty_classes", 0, Unit.ITEMS, "nothing can be said about a class without items"),
+        _standing(f"{INTEGRITY}duplicates", 0.1, Unit.PERCENT, "copies of an item are no further evidence"),
+        *(_standing(f"{INTEGRITY}near_ties@role={role}", 1.0, Unit.PERCENT,
+                    "a decision closer than the rounding of the runtime is decided by the machine")
+          for role in PAIR),
+        _standing(FLOOR.id, floor * 100, Unit.PERCENT,
+                  "a drop from a reference that does not work itself proves nothing", sense="at_least"),
+    )  # fmt: skip
+
+
+def _standing(
+    claim: str, limit: float, unit: Unit, why: str, *, sense: Literal["at_most", "at_least"] = "at_most"
+) -> CriterionRecord:
+    return CriterionRecord(claim=claim, sense=sense, limit=limit, unit=unit, required=True, standing=True, why=why)

@@ -1,0 +1,42 @@
+"""From opened subjects to a fixed plan: which checks a policy wants, what they ask, which limits hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit import plan, policy, registry, subjects
+from audit.contracts import Check, Context
+from audit.plan import Asked, PlanFile
+from audit.policy.explaining import GENERIC
+from audit.subjects import Subjects, Terms
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """A policy as written, and the checks that it wants, with its settings."""
+
+    policy: policy.Source
+    checks: tuple[Check, ...]
+
+
+def agree(name: str, base: Path) -> Agreed:
+    """Read a policy by name or file; raises AuditError where it names no check of this program."""
+    source = policy.read(name, base)
+    return Agreed(source, _wanted(source))
+
+
+def promised(source: policy.Source) -> Asked:
+    """What a policy's checks promise where no audit is at hand."""
+    return plan.ask(_wanted(source), GENERIC)
+
+
+def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
+    """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
+    asked = plan.ask(agreed.checks, Context(opened.class_names(), opened.roles))
+    bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
+    return asked, subjects.plan_of(opened, terms, asked, bound)
+
+
+def _wanted(source: policy.Source) -> tuple[Check, ...]:
+    for problem in source.unknown_checks(registry.known()):
+        raise problem
+    return registry.load_all(source.file.checks, source.file.settings)

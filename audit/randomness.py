@@ -1,0 +1,72 @@
+"""Random numbers that belong to the data and the probe, never to the order in which things are computed.
+
+One Philox stream (Salmon et al., SC 2011) per (data set, methods, family of probes, item, draw): its key is a
+digest of all five. Batch size, chunks, workers and the choice of items change no bit. The numbers are drawn by
+numpy on the processor, whatever runs the networks.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit import digest
+from audit.contracts import Batch
+from audit.digest import Json
+
+if TYPE_CHECKING:
+    from numpy.random._philox import _PhiloxInternal, _PhiloxState  # numpy names these types nowhere else
+    from torch import Tensor
+
+Floats = NDArray[np.float32]
+
+
+@dataclass
+class PhiloxRng:
+    """Streams of one family of probes; the levels of one noise are a family and share their numbers.
+
+    Sharing makes a curve over levels compare like with like, and draws the numbers once for all of them: the
+    last batch is remembered.
+    """
+
+    seed: bytes
+    _last: dict[tuple[str, int], Floats] = field(default_factory=dict, repr=False)
+    _items: bytes = b""
+
+    @classmethod
+    def of(cls, family: Json) -> "PhiloxRng":
+        """Bound to what `family` states: data set (by digest), version of the methods, family of probes."""
+        return cls(bytes.fromhex(digest.of_json(family)))
+
+    def uniform(self, batch: Batch, /) -> "Tensor":
+        """Float32, like `batch.x`, uniform on [0, 1)."""
+        return self._drawn("uniform", batch, lambda g, out: g.random(out=out, dtype=np.float32))
+
+    def normal(self, batch: Batch, /) -> "Tensor":
+        """Float32, like `batch.x`, standard normal."""
+        return self._drawn("normal", batch, lambda g, out: g.standard_normal(out=out, dtype=np.float32))
+
+    def _drawn(self, kind: str, batch: Batch, draw: Callable[[np.random.Generator, Floats], object]) -> "Tensor":
+        import torch
+
+        items = batch.ids.tobytes()
+        if self._items != items:
+            self._items, self._last = items, {}
+        if (kind, batch.draw) not in self._last:
+            out = np.empty(tuple(batch.x.shape), np.float32)
+            streams = np.random.Philox(0)
+            generator = np.random.Generator(streams)
+            for row, item in zip(out, batch.ids, strict=True):
+                streams.state = self._state(streams, kind, bytes(item), batch.draw)
+                draw(generator, row)
+            self._last[kind, batch.draw] = out
+        return torch.from_numpy(self._last[kind, batch.draw].copy())
+
+    def _state(self, streams: np.random.Philox, kind: str, item: bytes, draw: int) -> "_PhiloxState":
+        """The start of the stream of one item and draw."""
+        key = hashlib.sha256(self.seed + kind.encode() + draw.to_bytes(8, "little") + item).digest()[:16]
+        fresh: _PhiloxInternal = {"counter": np.zeros(4, np.uint64), "key": np.frombuffer(key, "<u8")}
+        return {**streams.state, "state": fresh, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}

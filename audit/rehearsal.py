@@ -1,0 +1,165 @@
+"""`prune-audit plan`: what an audit would cost, and what could come out of it, before it is run."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from audit import planning, policy, preparation, runtime, subjects
+from audit.contracts import DataSource, Model
+from audit.evidence import ProbeRecord
+from audit.planning import Cost, Forecast, Load, Typical
+from audit.request import AuditFile
+from audit.types import Claim, DataRole, Unit
+
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The forecast of an audit."""
+
+    items: int
+    probes: tuple[ProbeRecord, ...]
+    cost: Cost
+    forecasts: tuple[Forecast, ...]
+
+    @property
+    def impossible(self) -> tuple[Forecast, ...]:
+        """Required criteria that these items cannot prove: with one of them the audit cannot PASS."""
+        return planning.impossible(self.forecasts)
+
+    def summary(self) -> dict[str, object]:
+        """What a script wants to know, as plain JSON values."""
+        return {
+            "items": self.items,
+            "probes": [probe.model_dump(mode="json") for probe in self.probes],
+            "passes": {role.value: count for role, count in self.cost.passes.items()},
+            "seconds": self.cost.seconds,
+            "disk_bytes": self.cost.disk,
+            "memory_bytes": self.cost.memory,
+            "criteria": [_plain(each) for each in self.forecasts],
+            "can_pass": not self.impossible,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The same for people."""
+        draws = sum(probe.draws for probe in self.probes)
+        yield f"{self.items:,} items, {len(self.probes)} probes, {draws} draws"
+        passes = ", ".join(f"{role} {count:,}" for role, count in self.cost.passes.items())
+        yield f"forward passes  {passes}"
+        if self.cost.seconds is not None:
+            yield f"time            about {_duration(self.cost.seconds)} in the networks, as measured just now"
+        yield f"disk            {self.cost.disk / 1e6:,.1f} MB"
+        yield f"memory          about {self.cost.memory / 1e6:,.0f} MB beside program and networks"
+        yield ""
+        yield from _table(self.forecasts)
+        for each in self.impossible:
+            least = "more than a million" if each.n_min is None else f"{each.n_min:,}"
+            yield (
+                f"{each.criterion.claim.id}: with {each.n:,} items not even a candidate that changes nothing could be "
+                f"proven to keep the limit; it takes at least {least}"
+            )
+
+
+def rehearse(request: AuditFile, base: Path) -> Rehearsal:
+    """Open everything, time a few batches, and forecast each criterion; nothing is written."""
+    runtime.prepare()
+    agreed = preparation.agree(request.policy, base)
+    opened = subjects.load(request, base)
+    asked, fixed = preparation.prepare(opened, subjects.terms_of(request), agreed)
+    test = opened.data[DataRole.TEST]
+    counts = {record.role: record.items for record in fixed.data}
+    seconds = {role: _seconds(model, test, fixed.plan.batch) for role, model in opened.models.items()}
+    rules = policy.rules(fixed.policy)
+    draws = _draws(tuple(asked.claims), fixed.plan.probes)
+    typical = {name: Typical(wins=metric.gains) for name, metric in asked.metrics.items() if metric.gains}
+    return Rehearsal(
+        items=counts["test"],
+        probes=fixed.plan.probes,
+        cost=planning.cost(
+            [Load(counts[probe.data], probe.draws) for probe in fixed.plan.probes],
+            tuple(opened.models),
+            seconds,
+            classes=len(asked.context.classes),
+            shape=test.shape,
+            chunk=fixed.plan.chunk,
+            batch=fixed.plan.batch,
+        ),
+        forecasts=planning.forecast(
+            rules.criteria, asked.metrics, counts["test"], rules.alpha, draws=draws, typical=typical
+        ),
+    )
+
+
+def _draws(claims: tuple[Claim, ...], probes: tuple[ProbeRecord, ...]) -> Mapping[Claim, int]:
+    """How often an item is seen for a claim at a level: at most as often as by any probe."""
+    most = max((probe.draws for probe in probes), default=1)
+    return {claim: most for claim in claims if "level" in dict(claim.scope)}
+
+
+def _seconds(model: Model, source: DataSource, batch: int) -> float:
+    """Measured seconds of a forward pass, per item, without the first one, which warms up."""
+    wanted = np.arange(len(source.manifest.ids)) < batch
+    x = next(source.batches(batch, wanted)).x
+    stamps = [time.perf_counter()]
+    for _ in range(_REPEATS + 1):
+        model(x)
+        stamps.append(time.perf_counter())
+    return median(after - before for before, after in list(pairwise(stamps))[1:]) / len(x)
+
+
+def _table(forecasts: tuple[Forecast, ...]) -> Iterator[str]:
+    width = max((len(each.criterion.claim.id) for each in forecasts), default=0)
+    yield f"{'criterion':<{width}}  {'limit':>12}  {'can pass':>8}  {'can fail':>8}  {'power':>6}  items for 90 %"
+    for each in forecasts:
+        yield (
+            f"{each.criterion.claim.id:<{width}}  {_limit(each):>12}  {_yes(each.reachable):>8}  "
+            f"{_yes(None if each.vacuous is None else not each.vacuous):>8}  {_power(each):>6}  {_items(each)}"
+        ).rstrip()
+
+
+def _limit(each: Forecast) -> str:
+    unit = "" if each.unit in (Unit.DISTANCE, Unit.ITEMS) else f" {each.unit}"
+    return f"{each.criterion.limit * each.unit.scale:g}{unit}"
+
+
+def _yes(value: bool | None) -> str:
+    return "?" if value is None else "yes" if value else "NO"
+
+
+def _power(each: Forecast) -> str:
+    return "" if each.power is None else f"{each.power:.0%}"
+
+
+def _items(each: Forecast) -> str:
+    if each.power is None:
+        return ""
+    return "more than a million" if each.items is None else f"{each.items:,}"
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _plain(each: Forecast) -> dict[str, object]:
+    found = asdict(each)
+    criterion = found.pop("criterion")
+    return {
+        "claim": each.criterion.claim.id,
+        "limit": criterion["limit"] * each.unit.scale,
+        "required": criterion["required"],
+        **found,
+        "unit": each.unit.value,
+        "truth": None if each.truth is None else each.truth * each.unit.scale,
+    }

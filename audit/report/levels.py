@@ -1,0 +1,165 @@
+"""Findings that differ in nothing but their level: the curves of the report, as data."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+
+from audit.evidence import Evidence, FindingRecord
+from audit.report import numbers, scopes
+from audit.report.rows import Row, clean
+from audit.report.view import results
+from audit.types import Scope
+
+MOST_PANELS = 6
+PIXEL = 255
+_NONE = "none"
+_DRAWN = {
+    "accuracy.drop": "",
+    "functional.agreement": "baseline.agreement",
+    "functional.softmax_l2": "baseline.softmax_l2",
+}
+"""Metrics that are drawn, in this order, each with the same measure of the baseline model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A finding at a level; `row` is its criterion, where there is one. Level 0 has the text "none"."""
+
+    level: Fraction
+    text: str
+    finding: FindingRecord
+    row: Row | None
+
+    @property
+    def value(self) -> float | None:
+        """The estimate, in the unit of the finding."""
+        return self.finding.estimate
+
+    @property
+    def words(self) -> str:
+        """Estimate and bounds as they print."""
+        if self.value is None:
+            return "not measured"
+        if self.row is not None and self.row.record.estimate is not None:
+            return " ".join(filter(None, (self.row.estimate, self.row.bounds)))
+        unit, ends = self.finding.unit, (self.finding.lower, self.finding.upper)
+        bounds = f" [{', '.join(numbers.measured(end, unit) for end in ends)}]" if ends != (None, None) else ""
+        return numbers.measured(self.value, unit) + bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One metric under one condition, by level; `baseline` is the baseline's own curve, or empty."""
+
+    metric: str
+    title: str
+    unit: str
+    condition: str
+    points: tuple[Point, ...]
+    baseline: tuple[Point, ...]
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether every level is written in 255ths of the pixel range."""
+        return all(point.text.endswith(f"/{PIXEL}") for point in self.points if point.level)
+
+    @property
+    def curves(self) -> tuple[tuple[str, tuple[Point, ...]], ...]:
+        """The candidate's curve and the baseline's, each with its heading."""
+        own = (self.condition or "candidate", self.points)
+        theirs = ", ".join(filter(None, ("baseline", self.condition)))
+        return (own, (theirs, self.baseline)) if self.baseline else (own,)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The values of all panels of one metric: for each level one cell per curve, empty where nothing is."""
+
+    title: str
+    unit: str
+    metrics: tuple[str, ...]
+    curves: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[Point | None, ...]], ...]
+
+
+_Curves = Mapping[tuple[str, Scope], tuple[Point, ...]]
+
+
+def panels(evidence: Evidence) -> tuple[Panel, ...]:
+    """The first `MOST_PANELS` curves with at least two levels and two values, in the order of the metrics."""
+    curves = _curves(evidence)
+    titles = {record.claim: record.title for record in evidence.body.findings}
+    found = [
+        Panel(
+            metric,
+            clean(titles.get(metric, metric)),
+            points[-1].finding.unit,
+            clean(scopes.words(scope)) if scope else "",
+            points,
+            curves.get((baseline, scope), ()),
+        )
+        for metric, baseline in _DRAWN.items()
+        for (name, scope), points in sorted(curves.items(), key=lambda curve: scopes.order(curve[0][1]))
+        if name == metric
+    ]
+    return tuple(found[:MOST_PANELS])
+
+
+def sheets(drawn: Sequence[Panel]) -> tuple[tuple[Panel, ...], ...]:
+    """The panels figure by figure: a metric each, or all in one where there is one condition only."""
+    if len({panel.condition for panel in drawn}) == 1:
+        return (tuple(drawn),)
+    return tuple(tuple(group) for _, group in groupby(drawn, key=lambda panel: panel.metric))
+
+
+def tables(drawn: Iterable[Panel]) -> tuple[Table, ...]:
+    """The same values in words, one table for each metric."""
+    return tuple(_table(tuple(group)) for _, group in groupby(drawn, key=lambda panel: panel.metric))
+
+
+def heading(drawn: Iterable[Panel]) -> str:
+    """What the section is called: by the condition that all curves share, if it is one.
+
+    >>> heading(())
+    'By level'
+    """
+    kinds = {panel.condition.split(" ")[0] for panel in drawn}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    return f"By level of {kind}" if kind else "By level"
+
+
+def _curves(evidence: Evidence) -> _Curves:
+    """All curves by metric and scope without the level, each sorted by level and beginning with the clean value."""
+    rows = {row.record.claim: row for row in results(evidence).rows}
+    found: dict[tuple[str, Scope], list[Point]] = defaultdict(list)
+    clean_points: dict[str, Point] = {}
+    for record in evidence.body.findings:
+        claim = scopes.parsed(record.claim)
+        text = dict(claim.scope).get("level", "")
+        level = scopes.level(text)
+        row = rows.get(record.claim)
+        if level:
+            rest = tuple(pair for pair in claim.scope if pair[0] != "level")
+            found[claim.metric, rest].append(Point(level, text, record, row))
+        elif not claim.scope:
+            clean_points[claim.metric] = Point(Fraction(0), _NONE, record, row)
+    for (metric, _), points in found.items():
+        points.sort(key=lambda point: point.level)
+        points[:0] = [clean_points[metric]] if metric in clean_points else []
+    return {name: tuple(points) for name, points in found.items() if _worth_drawing(points)}
+
+
+def _worth_drawing(points: list[Point]) -> bool:
+    levels = {point.level for point in points if point.level}
+    return len(levels) > 1 and sum(point.value is not None for point in points) > 1
+
+
+def _table(drawn: tuple[Panel, ...]) -> Table:
+    curves = [curve for panel in drawn for curve in panel.curves]
+    at = [{point.level: point for point in points} for _, points in curves]
+    levels = {point.level: point.text for _, points in curves for point in points}
+    lines = tuple((clean(levels[level]), tuple(curve.get(level) for curve in at)) for level in sorted(levels))
+    metrics = dict.fromkeys(scopes.parsed(points[-1].finding.claim).metric for _, points in curves)
+    return Table(drawn[0].title, drawn[0].unit, tuple(metrics), tuple(name for name, _ in curves), lines)

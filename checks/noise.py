@@ -1,0 +1,118 @@
+"""Does the candidate stay as close to its parent when pixels are noisy: the headline of *Lost in Pruning*?
+
+Noise similarity after Liebenwein et al. (MLSys 2021, §4): the same noisy inputs go through all models. Levels
+are in pixel units, before any normalisation, and values are cut to the range of a pixel.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, Literal, get_args
+
+import numpy as np
+from pydantic import Field
+
+from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.types import Claim, Finding, Kind, Metric, Missing, Proportion, Role, Scope, Sense, Unit
+from checks import accuracy, functional
+from checks.methods import bounded, mean, share
+from checks.perturbations.clean import CLEAN, Clean
+from checks.perturbations.noise import PIXEL, Noise, label
+
+BASELINE_AGREEMENT: Final = Metric(
+    name="baseline.agreement", title="Same decision, baseline and reference", unit=Unit.PERCENT, low=0.0, high=1.0,
+    better=Sense.AT_LEAST, kind=Kind.PROPORTION,
+    meaning="Share of items on which the separately trained baseline names the class that the reference names.",
+)  # fmt: skip
+BASELINE_DISTANCE: Final = Metric(
+    name="baseline.softmax_l2", title="Mean softmax distance ℓ2, baseline to reference", unit=Unit.DISTANCE, low=0.0,
+    high=math.sqrt(2.0), better=Sense.AT_MOST, kind=Kind.MEAN,
+    meaning="Euclidean distance between the probability vectors of the baseline and of the reference.",
+)  # fmt: skip
+EXCESS_DISTANCE: Final = Metric(
+    name="baseline.excess_distance", title="Farther from the parent than the baseline", unit=Unit.DISTANCE,
+    low=-math.sqrt(2.0), high=math.sqrt(2.0), better=Sense.AT_MOST, kind=Kind.MEAN,
+    meaning="Softmax distance ℓ2 of the candidate to the reference minus that of the baseline to the reference: below "
+    "0 the candidate is closer to its parent than a separately trained network is (Liebenwein et al., 2021).",
+)  # fmt: skip
+
+_OF_PAIR: Final = (
+    accuracy.REFERENCE, accuracy.CANDIDATE, accuracy.DROP, functional.AGREEMENT, functional.EXCESS,
+    *functional.MEANS.values(),
+)  # fmt: skip
+_OF_BASELINE: Final = (BASELINE_AGREEMENT, BASELINE_DISTANCE, EXCESS_DISTANCE)
+
+Strength = Annotated[float, Field(gt=0, le=PIXEL)]
+Strengths = tuple[Strength, ...]
+Name = Literal["uniform", "gaussian"]
+
+
+@dataclass(frozen=True)
+class NoiseSimilarity:
+    """Drop, disagreement and distances under noise of each strength.
+
+    `uniform` are half-widths and `gaussian` standard deviations, in steps of an 8-bit pixel; every item is seen
+    `draws` times at each level, and counts once.
+    """
+
+    uniform: Strengths = (2.0, 4.0, 8.0, 16.0)
+    gaussian: Strengths = (2.0, 4.0, 8.0, 16.0)
+    draws: Annotated[int, Field(ge=1, le=1000)] = 1
+
+    name: ClassVar[str] = "noise"
+    summary: ClassVar[str] = "loss of accuracy, decisions that changed and distances under uniform and Gaussian noise"
+    metrics: ClassVar[tuple[Metric, ...]] = (*_OF_PAIR, *_OF_BASELINE)
+
+    def ask(self, context: Context, /) -> Ask:
+        measured = (*_OF_PAIR, *(_OF_BASELINE if Role.BASELINE in context.roles else ()))
+        claims = [Claim(metric.name, scope(probe)) for probe in self.probes() for metric in measured]
+        if Role.BASELINE in context.roles:
+            claims += [Claim(metric.name) for metric in _OF_BASELINE]
+        return Ask((CLEAN, *self.probes()), tuple(claims))
+
+    def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
+        untouched = ledger.trace(CLEAN)
+        for probe in self.probes():
+            trace = ledger.trace(probe)
+            broken = next((found for found in (untouched, trace) if isinstance(found, Missing)), None)
+            if isinstance(trace, Trace) and isinstance(untouched, Trace):
+                yield from _of_pair(trace, scope(probe), _clean_accuracy(untouched))
+            elif broken is not None:
+                yield from (Finding(Claim(metric.name, scope(probe)), broken) for metric in _OF_PAIR)
+        if Role.BASELINE in context.roles:
+            every: tuple[Noise | Clean, ...] = (CLEAN, *self.probes())
+            for each in every:
+                yield from _of_baseline(ledger.trace(each), ledger.trace(each, Role.BASELINE), scope(each))
+
+    def probes(self) -> tuple[Noise, ...]:
+        """One per kind and level, strongest last."""
+        kinds = get_args(Name)
+        return tuple(Noise(kind, level, self.draws) for kind in kinds for level in sorted(set(getattr(self, kind))))
+
+
+def scope(probe: Noise | Clean) -> Scope:
+    """How claims name the condition."""
+    return (("level", label(probe.level)), ("noise", probe.kind)) if isinstance(probe, Noise) else ()
+
+
+def _clean_accuracy(trace: Trace) -> Proportion:
+    return Proportion(int((trace.columns["rank_reference"] == 0).sum()), len(trace))
+
+
+def _of_pair(trace: Trace, scope: Scope, clean: Proportion) -> Iterator[Finding]:
+    yield from accuracy.right(trace, scope, clean)
+    yield from functional.decisions(trace, scope, clean)
+    yield from functional.distances(trace, scope)
+
+
+def _of_baseline(candidate: Trace | Missing, baseline: Trace | Missing, scope: Scope) -> Iterator[Finding]:
+    broken = next((found for found in (candidate, baseline) if isinstance(found, Missing)), None)
+    if isinstance(candidate, Trace) and isinstance(baseline, Trace):
+        far, near = (trace.per_item(trace.columns["softmax_l2"]) for trace in (candidate, baseline))
+        excess = np.clip(far - near, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high)
+        yield Finding(Claim(BASELINE_AGREEMENT.name, scope), share(baseline, baseline.columns["agree"]))
+        distance = mean(baseline, baseline.columns["softmax_l2"], BASELINE_DISTANCE)
+        yield Finding(Claim(BASELINE_DISTANCE.name, scope), distance)
+        yield Finding(Claim(EXCESS_DISTANCE.name, scope), bounded(excess, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high))
+    elif broken is not None:
+        yield from (Finding(Claim(metric.name, scope), broken) for metric in _OF_BASELINE)

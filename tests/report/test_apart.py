@@ -1,0 +1,105 @@
+"""What is left out of the overall verdict, or may settle it, is said in every form."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from noise_samples import WAIVER
+from report_samples import WITHIN, build, decision
+
+from audit import console
+from audit.evidence import Evidence, MoreItems
+from audit.report import html, junit, markdown, sentences
+from audit.report.rows import Row
+from audit.report.view import results
+
+WAIVED = f"waived until 2026-03-31 by Release board: {WAIVER.reason}"
+FORECAST = "At the observed rates about 48,000 items in all would give an 80\N{NO-BREAK SPACE}% chance of PASS"
+
+
+def forecast(**more: object) -> str:
+    record = decision("a.b", "t", 1.0, 0.9).model_copy(update={"more_items": MoreItems.model_validate(more)})
+    return sentences.forecast(Row(1, record)).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_forecasts_say_no_more_than_they_know() -> None:
+    start = "At the observed rates "
+    end = " items in all would give an 80 % chance of PASS"
+    assert forecast(hopeless=False, about=8123, low=2534, high=99_999) == (
+        f"{start}about 8,100{end}; plausible: 2,500 to 100,000."
+    )
+    assert forecast(hopeless=False, about=8123, low=2534).endswith("plausible: 2,500 to more than a million.")
+    assert forecast(hopeless=False) == f"{start}more than a million{end}."
+    assert forecast(hopeless=True) == "More items are not expected to help: the estimate is beyond the limit."
+    assert sentences.forecast(Row(1, WITHIN[0])) == ""
+
+
+def test_near_ties_name_both_p_values(noisy: Evidence) -> None:
+    row = next(row for row in results(noisy).rows if row.record.reason == "near-ties")
+    (note,) = sentences.notes(row)
+    assert "p = 0.027" in note
+    assert "p = 0.072" in note
+
+
+def test_the_headline_counts_what_the_verdict_leaves_out(noisy: Evidence) -> None:
+    assert sentences.headline(noisy, results(noisy)).endswith("Left out of the verdict: 1 waived.")
+    text = sentences.guarantee(noisy, results(noisy))
+    assert "all required criteria that are not left out (1 waived)" in text
+
+
+def test_a_pass_with_a_waiver_says_so() -> None:
+    waived = decision(WAIVER.claim, "Drop", 2.0, 3.9, 0.3).model_copy(update={"waiver": WAIVER.id})
+    evidence = build((*WITHIN, waived), waivers=(WAIVER,))
+    found = results(evidence)
+    assert evidence.body.verdict.overall == "PASS"
+    assert sentences.conformity(evidence, found).endswith("meets policy standard/1, with 1 required criterion waived.")
+    text = html.render(evidence)
+    assert text.index("WITH WAIVERS.") < text.index("Statement of conformity")
+    assert "NOT FOR RELEASE" not in text
+    assert WAIVED in text[: text.index("Statement of conformity")]
+
+
+def test_required_criteria_that_do_not_apply_are_counted() -> None:
+    held = decision("accuracy.drop@level=16/255,noise=uniform", "Drop", 2.0, None, reason="reference-floor")
+    evidence = build((*WITHIN, held.model_copy(update={"applicable": False})))
+    assert evidence.body.verdict.overall == "PASS"
+    assert sentences.headline(evidence, results(evidence)) == (
+        "7 of 7 required criteria: PASS. Left out of the verdict: 1 not applicable."
+    )
+
+
+@pytest.mark.parametrize("form", [html.render, markdown.render, junit.render])
+def test_every_form_names_waivers_and_forecasts(form: object, noisy: Evidence) -> None:
+    assert callable(form)
+    text = form(noisy)
+    assert WAIVED in text
+    assert FORECAST in text
+    assert "not expected to help" in text
+    assert "not applicable" in text
+
+
+def test_the_last_screen_names_them_too(noisy: Evidence, capsys: pytest.CaptureFixture[str]) -> None:
+    console.last_screen(noisy, (), ())
+    text = capsys.readouterr().err
+    for part in (WAIVED, FORECAST, "FAIL, waived: Loss of accuracy, uniform noise ±8/255", "not applicable: 2"):
+        assert part in text
+
+
+def test_ci_sees_a_waiver_as_passed_and_what_does_not_apply_as_skipped(noisy: Evidence) -> None:
+    suite = ET.fromstring(junit.render(noisy))[0]
+    cases = {case.attrib["name"]: case for case in suite.iter("testcase")}
+    waived = cases[WAIVER.claim]
+    assert [child.tag for child in waived] == ["system-out"]
+    assert (waived[0].text or "").startswith("waived: FAIL\n")
+    skipped = [name for name, case in cases.items() if case.find("skipped") is not None]
+    assert skipped == ["accuracy.drop@level=16/255,noise=gaussian", "accuracy.drop@level=16/255,noise=uniform"]
+    assert suite.attrib["skipped"] == "2"
+    properties = {node.attrib["name"]: node.attrib["value"] for node in suite.iter("property")}
+    assert properties["waived.11"].endswith(WAIVED)
+
+
+def test_the_page_tells_models_probes_settings_and_self_test(noisy: Evidence) -> None:
+    text = html.render(noisy)
+    settings = "[&#34;uniform&#34;, &#34;gaussian&#34;]"
+    told = ("chosen by the policy", "passed (digest", "Inputs that all models saw", "<td>test, 4</td>", settings)
+    for part in (">Baseline</th>", "Out-of-distribution data", *told):
+        assert part in text

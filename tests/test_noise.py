@@ -1,0 +1,211 @@
+"""The noise check on networks that say beforehand what they will do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import audit
+from audit import plan
+from audit.errors import AuditError
+from audit.evidence import Body, DecisionRecord, FindingRecord
+from audit.ledger import Ledger
+from audit.types import Role
+from tests.world import CLASSES, Items, Scores, World, network, weights
+
+FRAGILE = weights(second=2000.0)
+"""Right on clean items, whose second row is black; there any noise drowns the first row."""
+LEVELS = """
+[settings.noise]
+uniform = {levels}
+gaussian = [4]
+draws = {draws}
+"""
+LIMIT = """
+[[criterion]]
+claim = "{claim}"
+at_most = {limit}
+unit = "{unit}"
+{more}
+"""
+
+
+def noisy(world: World, *, levels: str = "[2, 8]", draws: int = 1, policy: str = "") -> Body:
+    """The audit under noise."""
+    text = world.policy.read_text().replace('"integrity"]', '"integrity", "noise"]')
+    rules, at, criteria = text.partition("\n[[criterion]]")
+    world.policy.write_text(rules + LEVELS.format(levels=levels, draws=draws) + at + criteria + policy)
+    return audit.run(world.audit, pdf=False).evidence.body
+
+
+def limit(claim: str, at_most: float = 2.0, unit: str = "points", more: str = "") -> str:
+    return LIMIT.format(claim=claim, limit=at_most, unit=unit, more=more)
+
+
+def found(body: Body, claim: str) -> FindingRecord:
+    return next(finding for finding in body.findings if finding.claim == claim)
+
+
+def decided(body: Body, claim: str) -> DecisionRecord:
+    return next(decision for decision in body.decisions if decision.claim == claim)
+
+
+DROP = "accuracy.drop@level={},noise=uniform"
+
+
+def test_what_keeps_its_accuracy_and_breaks_under_noise_fails(world: World) -> None:
+    network(world.candidate, FRAGILE)
+    body = noisy(world, policy=limit(DROP.format("8/255")))
+    assert decided(body, "accuracy.drop").verdict == "PASS"
+    assert decided(body, DROP.format("8/255")).verdict == "FAIL"
+    drop = found(body, DROP.format("8/255")).estimate
+    # Of four classes the drowned candidate names the right one as often as chance does.
+    assert drop is not None and pytest.approx(drop, abs=12) == 100 * (0.98 - 1 / CLASSES)
+    assert body.verdict.overall == "FAIL"
+
+
+def test_what_is_robust_passes_at_every_level(world: World) -> None:
+    body = noisy(world, policy=limit("accuracy.drop@level=*,noise=*"))
+    noise = [decision for decision in body.decisions if "noise=" in decision.claim]
+    assert [decision.claim for decision in noise] == [
+        "accuracy.drop@level=2/255,noise=uniform", "accuracy.drop@level=8/255,noise=uniform",
+        "accuracy.drop@level=4/255,noise=gaussian",
+    ]  # fmt: skip
+    assert {decision.verdict for decision in noise} == {"PASS"}
+
+
+def test_the_reference_against_itself_is_exactly_nothing(world: World) -> None:
+    world.candidate.write_bytes(world.reference.read_bytes())
+    body = noisy(world, draws=2)
+    for finding in body.findings:
+        if "noise=" in finding.claim and finding.claim.startswith(
+            ("accuracy.drop", "functional.softmax", "functional.jensen")
+        ):
+            assert finding.estimate == 0, finding.claim
+    assert found(body, "functional.agreement@level=8/255,noise=uniform").estimate == 100
+
+
+def test_draws_are_no_further_items(world: World) -> None:
+    network(world.candidate, FRAGILE)
+    body = noisy(world, draws=5, policy=limit(DROP.format("8/255")))
+    drop = found(body, DROP.format("8/255"))
+    assert (drop.n, drop.statistic["kind"]) == (400, "bounded-mean")
+    assert "betting" in drop.method
+    assert decided(body, DROP.format("8/255")).verdict == "FAIL"
+
+
+def outputs(world: World, probe: str) -> np.ndarray:
+    """What the candidate left under a probe."""
+    fixed = plan.load(world.out)
+    record = next(record for record in fixed.plan.probes if record.name == probe)
+    columns = Ledger(world.out / "ledger").gather(fixed.keys(Role.CANDIDATE, record))
+    return columns["output"][columns["draw"] == 0]
+
+
+def test_more_draws_keep_the_numbers_of_the_earlier_ones(world: World) -> None:
+    noisy(world)
+    again = World(world.folder / "again")
+    noisy(again, draws=3)
+    assert np.array_equal(*(outputs(each, "uniform noise 8/255") for each in (world, again)))
+    assert not np.array_equal(outputs(world, "uniform noise 8/255"), outputs(world, "clean"))
+
+
+def test_a_broken_reference_excuses_no_candidate(world: World) -> None:
+    for path in (world.reference, world.candidate):
+        network(path, FRAGILE)
+    held = limit("accuracy.drop@level=*,noise=*", more="only_where_reference_holds = true")
+    body = noisy(world, levels="[16]", policy=held)
+    noise = [decision for decision in body.decisions if "noise=" in decision.claim]
+    assert {(d.verdict, d.reason, d.applicable) for d in noise} == {("NOT EVALUATED", "reference-floor", True)}
+    assert (body.verdict.overall, body.verdict.exit_code) == ("NOT EVALUATED", 4)
+
+
+def test_a_level_where_the_reference_fails_itself_does_not_apply_if_another_remains(world: World) -> None:
+    for path in (world.reference, world.candidate):
+        network(path, weights(second=60.0))
+    held = limit("accuracy.drop@level=*,noise=uniform", more="only_where_reference_holds = true")
+    body = noisy(world, levels="[2, 255]", policy=held)
+    weak, strong = (decided(body, DROP.format(level)) for level in ("2/255", "255/255"))
+    assert (weak.verdict, weak.applicable) == ("PASS", True)
+    assert (strong.reason, strong.applicable) == ("reference-floor", False)
+    assert body.verdict.overall == "PASS"
+
+
+def test_without_the_excuse_the_same_level_blocks(world: World) -> None:
+    for path in (world.reference, world.candidate):
+        network(path, weights(second=60.0))
+    body = noisy(world, levels="[2, 255]", policy=limit("accuracy.drop@level=*,noise=uniform"))
+    assert body.verdict.overall == "NOT EVALUATED"
+
+
+@pytest.mark.parametrize(("candidate", "verdict"), [(weights(second=2.0), "PASS"), (FRAGILE, "FAIL")])
+def test_closer_to_its_parent_than_a_separately_trained_network(
+    world: World, candidate: np.ndarray, verdict: str
+) -> None:
+    network(world.candidate, candidate)
+    network(world.folder / "baseline.onnx", weights(8.0, 200.0))
+    world.audit.write_text(world.audit.read_text() + '\n[baseline]\nmodel = "baseline.onnx"\n')
+    claim = "baseline.excess_distance@level=8/255,noise=uniform"
+    body = noisy(world, policy=limit(claim, 0.0, "distance"))
+    assert decided(body, claim).verdict == verdict
+    assert {model.role for model in body.models} == {"reference", "candidate", "baseline"}
+    assert found(body, "baseline.agreement").estimate is not None
+
+
+def test_a_baseline_claim_needs_a_baseline(world: World) -> None:
+    with pytest.raises(AuditError, match="names no claim"):
+        noisy(world, policy=limit("baseline.excess_distance@level=8/255,noise=uniform", 0.0, "distance"))
+
+
+def test_near_ties_count_against_the_candidate(tmp_path: Path) -> None:
+    """The candidate's second row repeats its first choice in another class, within the last bit."""
+    n = 400
+    labels = np.arange(n) % CLASSES
+    scores = np.zeros((n, CLASSES), np.int64)
+    scores[np.arange(n), labels] = 255
+    tied = scores.copy()
+    tied[:3, :] = 255
+    world = World(tmp_path / "w", Scores(labels, scores, tied))
+    body = audit.run(world.audit, pdf=False).evidence.body
+    drop = decided(body, "accuracy.drop")
+    assert drop.p_pass is not None and drop.p_pass_adverse is not None and drop.p_pass_adverse > drop.p_pass
+    ties = found(body, "integrity.near_ties@role=candidate")
+    assert ties.estimate == pytest.approx(100 * 3 / n)
+    assert found(body, "integrity.near_ties@role=reference").estimate == 0
+
+
+def test_a_pass_that_hangs_on_near_ties_is_conditional(tmp_path: Path) -> None:
+    n, ties = 1000, 9
+    labels = np.zeros(n, np.int64)
+    scores = np.zeros((n, CLASSES), np.int64)
+    scores[:, 0] = 255
+    tied = scores.copy()
+    tied[:ties, 1] = 255  # equal: argmax names class 0, and another runtime could name class 1
+    world = World(tmp_path / "w", Scores(labels, scores, tied), limit=1.0)
+    x, y = world.items.arrays()
+    y[-4:] = np.arange(CLASSES)  # every class has an item
+    np.savez(world.data, x=x, y=y)
+    body = audit.run(world.audit, pdf=False).evidence.body
+    drop = decided(body, "accuracy.drop")
+    assert (drop.estimate, drop.verdict, drop.reason) == (0, "CONDITIONAL PASS", "near-ties")
+    assert (body.verdict.overall, body.verdict.exit_code) == ("CONDITIONAL PASS", 3)
+
+
+def test_two_percent_against_none_is_no_small_drop(tmp_path: Path) -> None:
+    world = World(tmp_path / "w", Items(n=1000, errors=980, harm=20), limit=5.0)
+    body = audit.run(world.audit, pdf=False).evidence.body
+    assert decided(body, "accuracy.drop").reason == "reference-floor"
+    assert body.verdict.accepted is False
+    assert decided(body, "reference.accuracy").verdict == "FAIL"
+
+
+def test_copies_of_a_test_set_are_no_evidence(tmp_path: Path) -> None:
+    world = World(tmp_path / "w", Items(n=100, errors=2))
+    x, y = world.items.arrays()
+    once = audit.run(world.audit, out=tmp_path / "once", pdf=False).evidence.body
+    np.savez(world.data, x=np.tile(x, (10, 1, 1, 1)), y=np.tile(y, 10))
+    body = audit.run(world.audit, out=tmp_path / "tenfold", pdf=False).evidence.body
+    assert decided(body, "accuracy.drop").p_pass == decided(once, "accuracy.drop").p_pass
+    assert decided(body, "accuracy.drop").n == 100
+    assert decided(body, "integrity.duplicates").verdict == "FAIL"
+    assert not body.verdict.accepted
