@@ -20,6 +20,7 @@ from audit import (
     registry,
     request,
     runtime,
+    selftest,
     storage,
     subjects,
     verdict,
@@ -170,6 +171,7 @@ class _Course:
     def run(self, opened: Subjects, terms: Terms, agreed: Agreed) -> Outcome:
         with self.clock.stage("prepare"):
             asked, fixed = preparation.prepare(opened, terms, agreed)
+        plan.require_place(self.folder)  # before the lock, which makes the folder
         with storage.lock(self.folder):
             plan.fix(fixed, self.folder)
             ledger = Ledger(self.folder / LEDGER, [_lender(lender) for lender in self.reuse])
@@ -226,7 +228,8 @@ def judge(
     record = evidence.seal(body, _run(other, clock, Counter(), ledger, command))
     suffix = f"judge-{policy.slug(other.policy.id)}" if exploratory else "judge"
     target = Path(out) if out is not None else folder / suffix
-    written = files.write_all(record, target, pdf=pdf)
+    with storage.lock(target):
+        written = files.write_all(record, target, pdf=pdf)
     return Outcome(record, target, written.paths, written.notices)
 
 
@@ -274,6 +277,7 @@ def _run(fixed: PlanFile, clock: Clock, passes: Counter[Role], ledger: Ledger, c
         host=runtime.host(),
         packages=runtime.packages(),
         names=fixed.names,
+        selftest=selftest.latest(),
         command=tuple(command),
         parties=fixed.parties,
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from audit import planning
-from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, PolicyRecord, VerdictRecord
+from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, MoreItems, PolicyRecord, VerdictRecord
 from audit.plan import Asked, PlanFile
+from audit.planning import more_items
 from audit.types import (
     BoundedMean,
     Claim,
@@ -147,8 +147,6 @@ def _decision(
     found, statistic = records[criterion.claim], findings[criterion.claim].statistic
     limit = _printable(criterion.limit, Unit(found.unit))
     sign = 1 if criterion.sense is Sense.AT_MOST else -1
-    conditional = part.verdict in (Verdict.CONDITIONAL_PASS, Verdict.CONDITIONAL_FAIL)
-    forecast = conditional and part.reason != "near-ties" and not isinstance(statistic, Missing)
     return DecisionRecord(
         claim=found.claim,
         title=found.title,
@@ -172,5 +170,13 @@ def _decision(
         detail=part.detail,
         applicable=part.applicable,
         waiver=next((w.id for w in policy.waivers if w.claim == found.claim), None) if criterion.waived else None,
-        more_items=planning.more_items(statistic, criterion, policy.alpha) if forecast else None,
+        more_items=_outlook(part, statistic, policy.alpha),
     )
+
+
+def _outlook(part: Decision, statistic: Statistic | Missing, alpha: float) -> MoreItems | None:
+    """What would probably settle a conditional verdict; near ties are settled by no number of items."""
+    conditional = part.verdict in (Verdict.CONDITIONAL_PASS, Verdict.CONDITIONAL_FAIL)
+    if isinstance(statistic, Missing) or not conditional or part.reason == "near-ties":
+        return None
+    return more_items(statistic, part.criterion, alpha)

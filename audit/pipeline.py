@@ -47,6 +47,7 @@ class View:
         self._joined = lru_cache(_KEPT)(self._join)
         self.outputs = lru_cache(None)(self._settle)
         self._order = lru_cache(_KEPT)(self._judging_order)
+        self._noise = lru_cache(None)(self._read_noise)
 
     def against(self) -> "View":
         """The same ledger with every near tie counted against the candidate."""
@@ -104,7 +105,7 @@ class View:
         self._counted[role, probe] = _Census(len(out), bad, ties)
         return columns
 
-    def _noise(self, role: Role) -> float:
+    def _read_noise(self, role: Role) -> float:
         return float(self.ledger.get(self.plan.noise_key(role))["noise"][0])
 
     def _settle(self, role: Role) -> OutputKind | Missing:
@@ -139,9 +140,9 @@ class View:
         columns = self._observed(role, probe)
         if isinstance(columns, Missing):
             return columns
-        bad = int((~np.isfinite(columns["output"]).all(axis=1)).sum())
-        if bad:
-            return Missing("non-finite", f"{bad} of {len(columns['id'])} outputs of the {role} are NaN or infinite")
+        census = self._counted[role, probe]
+        if isinstance(census, _Census) and census.bad:
+            return Missing("non-finite", f"{census.bad} of {census.rows} outputs of the {role} are NaN or infinite")
         kind = self.outputs(role)
         return kind if isinstance(kind, Missing) else Side(columns, kind, self._noise(role))
 

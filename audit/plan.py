@@ -158,8 +158,15 @@ class SealedPlan(Record):
     sha256: Sha256
 
 
+def require_place(folder: Path) -> None:
+    """Raise AuditError for a folder that holds anything but an audit; nothing is written."""
+    if not exists(folder / FILE):
+        require_free(folder)
+
+
 def fix(plan: PlanFile, folder: Path) -> None:
     """Write the plan down, or find the very same one there; another audit's folder is refused."""
+    require_place(folder)
     path = folder / FILE
     if exists(path):
         difference = _difference(load(folder).meaning, plan.meaning)
@@ -168,8 +175,6 @@ def fix(plan: PlanFile, folder: Path) -> None:
                 f"{folder}: holds another audit (its {difference} differs)",
                 "Choose another --out. To judge its results by another policy, use `prune-audit judge`.",
             )
-    else:
-        require_free(folder)
     sealed = SealedPlan(plan=plan, sha256=_seal(plan))
     write_atomic(path, digest.canonical(sealed.model_dump(mode="json")))
 

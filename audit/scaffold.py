@@ -68,8 +68,9 @@ def write(reference: Path, candidate: Path, data: Path, out: Path) -> str:
     models = {Role.REFERENCE: reference, Role.CANDIDATE: candidate}
     for path in (*models.values(), data, out):
         scaffold_text.quoted(path)
-    _refuse(out, data)
+    _require_free(out)
     look = _look(models, data)
+    _require_apart(out, data)
     places = {role: _place(path, out.parent) for role, path in models.items()}
     entry = DataEntry(path=_place(data, out.parent))
     source = sources.open_source(entry, out.parent, DataRole.TEST, look.items)
@@ -77,17 +78,21 @@ def write(reference: Path, candidate: Path, data: Path, out: Path) -> str:
     meant = _meant(places, entry, choice, out)
     text = scaffold_text.render(meant, look.weights, choice)
     _prove(configuration.parse(text, str(out), AuditFile), meant, out, source, look)
-    _refuse(out, data)
+    _require_free(out)
     storage.write_atomic(out, text.encode())
     if request.load(out) != meant:
         raise RuntimeError(f"{out} does not say what was meant")
     return "\n".join(_report(meant, look, choice, source, out))
 
 
-def _refuse(out: Path, data: Path) -> None:
-    """Refuse to write over something, or among the images."""
+def _require_free(out: Path) -> None:
+    """Refuse to write over something: it may be somebody's work."""
     if storage.exists(out):
         raise AuditError(f"{out}: is there already", "Choose another --out, or move it away.")
+
+
+def _require_apart(out: Path, data: Path) -> None:
+    """Refuse to write into the data: a folder of images holds nothing else."""
     if data.is_dir() and out.parent.resolve().is_relative_to(data.resolve()):
         raise AuditError(f"{out}: would lie among the images of {data}", "Choose another --out.")
 
@@ -111,8 +116,11 @@ def _look(models: Mapping[Role, Path], data: Path) -> _Look:
         seconds=_SECONDS,
         libraries=["torch"] if weights else [],
     )
-    names = {role: _File(opened[role].format, *found["models"][role.value]) for role in models}
-    return _Look(names, manifest.from_json(found["items"]))
+    described = {role: found["models"][role.value] for role in models}
+    return _Look(
+        {role: _File(opened[role].format, sha256, tuple(layouts)) for role, (sha256, layouts) in described.items()},
+        manifest.from_json(found["items"]),
+    )
 
 
 def examine(payload: Any) -> Json:

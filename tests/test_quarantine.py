@@ -180,6 +180,13 @@ def test_time_is_limited(name: str) -> None:
     assert "took longer than 1 s" in failure(name, seconds=1).what
 
 
+def test_of_endless_complaints_the_last_are_kept() -> None:
+    with quarantine.start("audit.trial:floods", None, subject="odd.npz", memory=10**9, seconds=1) as running:
+        with pytest.raises(AuditError, match="took longer"):
+            running.result()
+        assert len(running._heard.result().errors) <= 2**16
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, signal.SIGTERM])
 def test_a_child_that_dies_is_named(number: signal.Signals) -> None:
     assert f"crashed ({number.name})" in failure("dies", int(number)).what
@@ -258,7 +265,7 @@ def wait_for_the_end(process: int) -> None:
 def test_what_a_reader_started_ends_with_it(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with quarantine.start("audit.trial:spawns", str(fifo), subject="x", memory=10**9, seconds=3600):
+    with quarantine.start("audit.trial:spawns", str(fifo), subject="x", memory=10**9, seconds=60):
         handle = os.open(fifo, os.O_WRONLY)  # waits for the child of the child to open the other end
     alone = select.poll()
     alone.register(handle, select.POLLERR)

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import JsonValue
 
 from audit.evidence import DataRecord, Evidence, FindingRecord
-from audit.report import curves, levels, numbers, plots, sentences, templates
+from audit.report import curves, levels, numbers, plots, scopes, sentences, templates
 from audit.report.rows import MARKS, clean
 from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results
 
@@ -49,7 +49,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "number": certificate_number(evidence),
         "issued": issued(evidence),
         "results": found,
-        "others": [record for record in evidence.body.findings if record.claim not in judged | tabled],
+        "others": sorted((it for it in evidence.body.findings if it.claim not in judged | tabled), key=_place),
         "metrics": _metrics(evidence),
         "models": [record for role in ("candidate", "reference", "baseline") if (record := model(evidence, role))],
         "classes": _classes,
@@ -73,6 +73,12 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "drawn": min(total, plots.MOST_ROWS),
         "total": total,
     }
+
+
+def _place(finding: FindingRecord) -> tuple[Any, ...]:
+    """By metric, then by condition, levels by their value."""
+    claim = scopes.parsed(finding.claim)
+    return claim.metric, scopes.order(claim.scope)
 
 
 def _image(svg: str) -> str:

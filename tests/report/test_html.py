@@ -120,6 +120,14 @@ def test_every_finding_without_limit_is_listed(forty: Evidence) -> None:
             assert f"{finding.estimate:.2f}" in text
 
 
+def test_findings_without_limit_are_sorted_by_level(passing: Evidence) -> None:
+    level = [f"candidate.accuracy@level={level}/255,noise={kind}" for kind in "gu" for level in (2, 4, 16)]
+    findings = tuple(passing.body.findings[-1].model_copy(update={"claim": claim}) for claim in sorted(level))
+    text = html.render(passing.model_copy(update={"body": passing.body.model_copy(update={"findings": findings})}))
+    places = [text.index(f"<bdi>{claim}</bdi>") for claim in level]
+    assert places == sorted(places)
+
+
 def test_first_page_identifies_everything_by_full_digest(failing: Evidence) -> None:
     text = Page(html.render(failing)).text
     body = failing.body
