@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from audit import digest
 from audit.errors import AuditError
+from audit.types import Claim
 
 SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 
@@ -224,20 +225,13 @@ class Body(Record):
     @model_validator(mode="after")
     def _verdict_follows(self) -> "Body":
         """A record whose verdict is better than its own decisions is no evidence."""
+        self._require_every_decision()
+        self._require_grounds_for_exceptions()
         standing = {criterion.claim for criterion in self.policy.criteria if criterion.standing}
-        if any(part.claim in standing and (part.waiver or not part.applicable) for part in self.decisions):
-            raise ValueError("it waives what no policy can waive")
-        required = [part for part in self.decisions if part.required and part.applicable and not part.waiver]
-        ranks = [_RANKS.index(part.verdict) for part in required]
-        if all(part.claim in standing for part in required):
+        counting = [part for part in self.decisions if part.required and part.applicable and not part.waiver]
+        ranks = [_RANKS.index(part.verdict) for part in counting]
+        if all(part.claim in standing for part in counting):
             ranks.append(_RANKS.index("NOT EVALUATED"))
-        held = {c.claim for c in self.policy.criteria if c.only_where_reference_holds}
-        waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
-        for part in self.decisions:
-            if not part.applicable and (part.claim not in held or part.reason != "reference-floor"):
-                raise ValueError(f"{part.claim} counts, whatever it says")
-            if part.waiver and (part.waiver, part.claim) not in waived:
-                raise ValueError(f"{part.claim} is waived by nobody")
         stated = self.verdict
         allowed = stated.overall in self.policy.accept and not stated.exploratory and not self.deviations
         if stated.overall != _RANKS[max(ranks)] or stated.accepted != allowed:
@@ -245,6 +239,25 @@ class Body(Record):
         if (stated.exit_code == 0) != stated.accepted:
             raise ValueError("its exit code does not follow from its verdict")
         return self
+
+    def _require_every_decision(self) -> None:
+        """One decision for every criterion of the policy, and no other."""
+        asked = [(criterion.claim, criterion.sense, criterion.required) for criterion in self.policy.criteria]
+        if [(part.claim, part.sense, part.required) for part in self.decisions] != asked:
+            raise ValueError("its decisions are not those that its policy asks for")
+
+    def _require_grounds_for_exceptions(self) -> None:
+        """Only what the policy says takes a decision out of the verdict."""
+        rules = {(criterion.claim, criterion.sense): criterion for criterion in self.policy.criteria}
+        waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
+        applying = {Claim.parse(part.claim).series for part in self.decisions if part.applicable and part.required}
+        for part in self.decisions:
+            rule = rules[part.claim, part.sense]
+            if part.waiver and (rule.standing or (part.waiver, part.claim) not in waived):
+                raise ValueError(f"{part.claim} is waived by nobody who could")
+            excused = rule.only_where_reference_holds and part.reason == "reference-floor"
+            if not part.applicable and not (excused and Claim.parse(part.claim).series in applying):
+                raise ValueError(f"{part.claim} counts, whatever it says")
 
 
 class Parties(Record):

@@ -31,9 +31,6 @@ from audit.trials import Choice, Layout, Sample
 from audit.types import DataRole, Role
 
 _LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")
-_MEMORY = 4 * 2**30
-"""Bytes that reading the files may take, besides eight times the size of the models: as for an audit."""
-_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +109,8 @@ def _look(models: Mapping[Role, Path], data: Path) -> _Look:
         "audit.scaffold:examine",
         {"models": {role.value: str(path) for role, path in models.items()}, "data": str(data)},
         subject=f"{', '.join(map(str, models.values()))} or {data}",
-        memory=_MEMORY + 8 * sum(len(file.content) for file in opened.values()),
-        seconds=_SECONDS,
+        memory=subjects.MEMORY + 8 * sum(len(file.content) for file in opened.values()),
+        seconds=subjects.SECONDS,
         libraries=["torch"] if weights else [],
     )
     described = {role: found["models"][role.value] for role in models}

@@ -16,8 +16,9 @@ from audit.data.manifest import METHOD_SET
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Adapter, DataRecord, ModelRecord, Parties, PolicyRecord, Tool
-from audit.models import loading
+from audit.models import files, loading
 from audit.models.adapter import Preprocessing
+from audit.models.files import Format
 from audit.plan import Asked, PlanFile
 from audit.request import AuditFile, ModelEntry
 from audit.types import DataRole, OutputKind, Role
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 2**27
 """Bytes of outputs, over all probes and models, that wait in memory for their chunk to end."""
-_MEMORY = 4 * 2**30
+MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
-_SECONDS = 1800.0
+SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,10 @@ def _examination(request: AuditFile, base: Path, test: DataSource | None) -> Ite
         "base": str(base),
         "shape": None if test is None else list(test.shape),
     }
-    weights = any(entry.architecture for entry in request.models().values())
+    # Looking at nine bytes is safe here, and torch must be imported before the limits stand.
+    weights = any(
+        files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
+    )
     pictures = any(entry.torchvision for entry in request.data.entries().values())
     libraries = [name for name, used in (("torch", weights), ("torchvision", pictures)) if used]
     size = sum(_size(base / entry.model) for entry in request.models().values())
@@ -174,8 +178,8 @@ def _examination(request: AuditFile, base: Path, test: DataSource | None) -> Ite
         "audit.subjects:examine",
         payload,
         subject=f"{subject} or the data",
-        memory=_MEMORY + 8 * size,
-        seconds=_SECONDS,
+        memory=MEMORY + 8 * size,
+        seconds=SECONDS,
         libraries=libraries,
     ) as call:
         yield call

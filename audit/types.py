@@ -96,6 +96,11 @@ class Claim(NamedTuple):
         scope = ",".join(f"{key}={value}" for key, value in self.scope)
         return f"{self.metric}@{scope}" if scope else self.metric
 
+    @property
+    def series(self) -> tuple[str, tuple[str, ...]]:
+        """What the levels of one condition have in common: the metric and the keys of the scope."""
+        return self.metric, tuple(key for key, _ in self.scope)
+
     @classmethod
     def parse(cls, text: str) -> "Claim":
         """Read a claim id; raises ValueError on a scope that is not `key=value,…`.

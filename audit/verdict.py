@@ -198,15 +198,10 @@ def _verdict(part: Decision, p_fail_holm: float, finding: Finding, alpha: float)
 def _leave_a_level(parts: Sequence[Decision]) -> tuple[Decision, ...]:
     """Let criteria that do not apply count after all where none of their kind would remain.
 
-    Of a kind are those with the same metric in a scope of the same keys: the levels of one condition. If the
-    reference fails at every level, nothing was shown.
+    If the reference fails at every level of a condition, nothing was shown.
     """
-
-    def kind(part: Decision) -> tuple[str, tuple[str, ...]]:
-        return part.criterion.claim.metric, tuple(key for key, _ in part.criterion.claim.scope)
-
-    remaining = {kind(part) for part in parts if part.applicable and part.criterion.required}
-    return tuple(part if kind(part) in remaining else replace(part, applicable=True) for part in parts)
+    remaining = {part.criterion.claim.series for part in parts if part.applicable and part.criterion.required}
+    return tuple(part if part.criterion.claim.series in remaining else replace(part, applicable=True) for part in parts)
 
 
 def _overall(parts: Sequence[Decision]) -> Decisions:

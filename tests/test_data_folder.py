@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from audit.contracts import DataSource
 from audit.data import manifest
@@ -192,6 +192,17 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "a transparent colour": (lambda: png(transparency=(0, 0, 0)), "partly transparent"),
     "inks": (lambda: jpeg("CMYK"), "of mode CMYK"),
 }
+
+
+@pytest.mark.parametrize("content", [flipped(), png()[:-20], jpeg("RGB")[:-30]], ids=["wrong bit", "png", "jpeg"])
+def test_damage_counts_whatever_another_library_told_pillow(
+    root: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    (root / "stop" / "zz.png").write_bytes(content)
+    with pytest.raises(AuditError, match="cannot be read as an image"):
+        _ = opened(root).manifest
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # of itself, it would only be printed

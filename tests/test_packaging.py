@@ -54,10 +54,10 @@ def test_the_catalogue_in_the_documentation_is_that_of_the_code() -> None:
 
 @pytest.mark.parametrize("name", sorted(policy.available()))
 def test_built_in_policies_are_valid_and_comment_every_limit(name: str) -> None:
-    file, text, _ = policy.read(name, Path())
-    assert name in {file.id, file.id.split("/")[0]}
-    for entry in re.split(r"\n(?=\[\[criterion\]\])", text)[1:]:
-        before = text[: text.index(entry)].rstrip().splitlines()[-1]
+    source = policy.read(name, Path())
+    assert name in {source.file.id, source.file.id.split("/")[0]}
+    for entry in re.split(r"\n(?=\[\[criterion\]\])", source.text)[1:]:
+        before = source.text[: source.text.index(entry)].rstrip().splitlines()[-1]
         assert before.startswith("# "), entry
 
 

@@ -232,6 +232,9 @@ def test_weights_get_a_line_to_fill_in(world: World, command: Command) -> None:
     assert "Fill in what the file asks for, then:" in result.stdout
     assert "reference.onnx: 98.0 % right" in result.stdout
     out = world.folder / "new.toml"
+    unfilled = command("run", out, "--no-pdf")
+    assert unfilled.returncode == 2, unfilled.stderr
+    assert "no architecture is named" in unfilled.stderr
     parsed = request.load(out)
     with pytest.raises(AuditError, match="no architecture is named"):
         subjects.load(parsed, out.parent)

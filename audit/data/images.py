@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +31,13 @@ def read(path: Path) -> NDArray[np.generic]:
     """
     try:
         content = path.read_bytes()
-        if content.startswith(_PNG):
-            _check_png(content, path)
-        image = _opened(content)
-        frames = getattr(image, "n_frames", 1)
-        if frames == 1:
-            image.load()
+        with _damage_counts():
+            if content.startswith(_PNG):
+                _check_png(content, path)
+            image = _opened(content)
+            frames = getattr(image, "n_frames", 1)
+            if frames == 1:
+                image.load()
     except AuditError:
         raise
     except Exception as error:  # a decoder fails on hostile bytes in any way
@@ -44,6 +47,18 @@ def read(path: Path) -> NDArray[np.generic]:
     if frames != 1:
         raise AuditError(f"{path}: holds {frames} images", "An item is one still image.")
     return pixels.of(image, "auto", str(path))
+
+
+@contextmanager
+def _damage_counts() -> Iterator[None]:
+    """Let Pillow refuse damaged files even where another library told it not to, as WeasyPrint does on import."""
+    from PIL import ImageFile
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _opened(content: bytes) -> "Image":

@@ -1,5 +1,6 @@
 """Which source reads what an audit file, or Python code, names."""
 
+import os
 from pathlib import Path
 
 from audit import inputs
@@ -55,7 +56,7 @@ def needs_quarantine(entry: DataEntry) -> bool:
 
 
 def _at(path: Path, layout: Layout, role: DataRole, scanned: Manifest | None) -> DataSource:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 (pathlib's raises for names that are too long)
         flat = role is DataRole.OUT_OF_DISTRIBUTION or (role is DataRole.CALIBRATION and folder.holds_images(path))
         return IndexedSource(Folder(path, flat), role, scanned)
     inputs.regular(path, _EXPECTED)

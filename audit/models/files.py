@@ -8,6 +8,8 @@ from audit import digest, inputs
 from audit.errors import AuditError
 from audit.types import Role
 
+_HEAD = 9
+"""Bytes that tell the formats apart."""
 _ONNX_LIMIT = 2**31
 """Bytes: protobuf, and so ONNX, knows no larger file."""
 _SAFETENSORS_HEADER = 100_000_000
@@ -32,13 +34,24 @@ class ModelFile:
     content: bytes = field(repr=False)
 
 
+def form_of(path: Path, role: Role) -> Format:
+    """What a file seems to hold, by its first bytes; raises AuditError where it cannot be read."""
+    hint = f"Name the {role}'s model file."
+    inputs.regular(path, hint)
+    try:
+        with path.open("rb") as stream:
+            return _recognise(stream.read(_HEAD))
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
+
+
 def read(path: Path, role: Role) -> ModelFile:
     """Read a file once, from its beginning to its end; raises AuditError where that cannot be."""
     hint = f"Name the {role}'s model file."
     size = inputs.regular(path, hint).st_size
     try:
         with path.open("rb") as stream:
-            head = stream.read(9)
+            head = stream.read(_HEAD)
             form = _recognise(head)
             if form is Format.ONNX and size >= _ONNX_LIMIT:
                 raise AuditError(f"{path}: is larger than any ONNX file ({size} bytes)", hint)

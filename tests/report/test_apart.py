@@ -60,10 +60,11 @@ def test_a_pass_with_a_waiver_says_so() -> None:
 
 def test_required_criteria_that_do_not_apply_are_counted() -> None:
     held = decision("accuracy.drop@level=16/255,noise=uniform", "Drop", 2.0, None, reason="reference-floor")
-    evidence = build((*WITHIN, held.model_copy(update={"applicable": False})))
+    remaining = WITHIN[0].model_copy(update={"claim": "accuracy.drop@level=2/255,noise=uniform"})
+    evidence = build((*WITHIN, remaining, held.model_copy(update={"applicable": False})))
     assert evidence.body.verdict.overall == "PASS"
     assert sentences.headline(evidence, results(evidence)) == (
-        "7 of 7 required criteria: PASS. Left out of the verdict: 1 not applicable."
+        "8 of 8 required criteria: PASS. Left out of the verdict: 1 not applicable."
     )
 
 
