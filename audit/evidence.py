@@ -5,6 +5,7 @@ digest, the certificate id, is the same whenever and wherever the same audit is 
 threads. `run` holds the circumstances.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -85,6 +86,7 @@ class ProbeRecord(Record):
     sha256: Sha256
     data: DataName = "test"
     draws: int = Field(1, description="times every item was perturbed")
+    min_effect: float = Field(0.0, description="share of the items that it promised to change, and did")
     description: str
 
 
@@ -109,6 +111,7 @@ class CriterionRecord(Record):
     required: bool
     why: str
     standing: bool = Field(False, description="part of every policy; says nothing about the pair of models")
+    of_pair: bool = Field(True, description="says something about the candidate; without such a one nothing passes")
     only_where_reference_holds: bool = Field(False, description="does not apply where the reference itself fails")
 
 
@@ -227,10 +230,10 @@ class Body(Record):
         """A record whose verdict is better than its own decisions is no evidence."""
         self._require_every_decision()
         self._require_grounds_for_exceptions()
-        standing = {criterion.claim for criterion in self.policy.criteria if criterion.standing}
+        idle = {criterion.claim for criterion in self.policy.criteria if criterion.standing or not criterion.of_pair}
         counting = [part for part in self.decisions if part.required and part.applicable and not part.waiver]
         ranks = [_RANKS.index(part.verdict) for part in counting]
-        if all(part.claim in standing for part in counting):
+        if all(part.claim in idle for part in counting):
             ranks.append(_RANKS.index("NOT EVALUATED"))
         stated = self.verdict
         allowed = stated.overall in self.policy.accept and not stated.exploratory and not self.deviations
@@ -239,6 +242,12 @@ class Body(Record):
         if (stated.exit_code == 0) != stated.accepted:
             raise ValueError("its exit code does not follow from its verdict")
         return self
+
+    def _proven(self, part: DecisionRecord) -> bool:
+        """Whether the p-values of a decision, and its margin, bear out a PASS."""
+        found = [p for p in (part.p_pass, part.p_pass_adverse) if p is not None]
+        proven = part.p_pass is not None and max(found) <= self.policy.alpha
+        return proven and part.margin is not None and part.margin >= 0
 
     def _require_every_decision(self) -> None:
         """One decision for every criterion of the policy, and no other."""
@@ -250,9 +259,17 @@ class Body(Record):
         """Only what the policy says takes a decision out of the verdict."""
         rules = {(criterion.claim, criterion.sense): criterion for criterion in self.policy.criteria}
         waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
-        applying = {Claim.parse(part.claim).series for part in self.decisions if part.applicable and part.required}
+        applying = {
+            Claim.parse(part.claim).series
+            for part in self.decisions
+            if part.required and part.applicable and not part.waiver
+        }
         for part in self.decisions:
             rule = rules[part.claim, part.sense]
+            if not math.isclose(part.limit, rule.limit, rel_tol=1e-9):
+                raise ValueError(f"{part.claim} was decided at another limit than its policy's")
+            if part.verdict == "PASS" and not self._proven(part):
+                raise ValueError(f"{part.claim} does not pass by its own figures")
             if part.waiver and (rule.standing or (part.waiver, part.claim) not in waived):
                 raise ValueError(f"{part.claim} is waived by nobody who could")
             excused = rule.only_where_reference_holds and part.reason == "reference-floor"
@@ -307,7 +324,8 @@ def load(path: Path) -> Evidence:
     """Read an evidence file; raises AuditError when it is unreadable, malformed or not what its id says."""
     hint = "Name the evidence.json that `prune-audit run` wrote."
     try:
-        evidence = Evidence.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        evidence = Evidence.model_validate_json(content)
         found = seal(evidence.body, evidence.run).id
     except OSError as error:
         raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
@@ -317,6 +335,8 @@ def load(path: Path) -> Evidence:
         raise AuditError(f"{path}: not an evidence file ({where}: {first['msg']})", hint) from error
     except ValueError as error:
         raise AuditError(f"{path}: not an evidence file ({error})", hint) from error
+    if evidence.to_bytes() != content:
+        raise AuditError(f"{path}: is not in canonical form", "The file was altered; run the audit again.")
     if found != evidence.id:
         raise AuditError(f"{path}: its content does not match its id", "The file was altered; run the audit again.")
     return evidence

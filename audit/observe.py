@@ -46,13 +46,14 @@ class Observer:
     def observe(self, probes: Sequence[Probe]) -> None:
         """Fill the ledger for all probes; a perturbed input is made once and shared by all roles."""
         for role, model in self.models.items():
-            if not self.ledger.has(self.plan.noise_key(role)):
-                noise = repeatability.noise(model, self.sources[DataRole.TEST], self.plan.plan.batch)
-                self.ledger.put({self.plan.noise_key(role): {"noise": np.asarray([noise])}})
+            repeatability.require_function(model, self.sources[DataRole.TEST], self.plan.plan.batch)
+            self.ledger.has(self.plan.noise_key(role))  # what was lent is compared within the noise that was lent
         jobs = [_Job(probe, self) for probe in probes]
         expected = sum(job.expected for job in jobs)
         for data, source in self.sources.items():
             self._stream(source, [job for job in jobs if job.probe.data is data], expected)
+        for role in self.models:
+            self._keep_noise(role, next(job for job in jobs if not job.probe.min_effect))
 
     def rng(self, probe: Probe) -> PhiloxRng:
         """The random numbers of a probe's family."""
@@ -74,6 +75,14 @@ class Observer:
             )
         self.passes[role] += len(batch.ids)
         return self.task.observe(out, batch)
+
+    def _keep_noise(self, role: Role, clean: "_Job") -> None:
+        """Compare the first batch, as it was observed, with other batches of its items; always, also on resuming."""
+        batch, key = self.plan.plan.batch, self.plan.noise_key(role)
+        stored = self.ledger.get(clean.keys[0][role])["output"][:batch]
+        noise = repeatability.noise(self.models[role], self.sources[clean.probe.data], batch, stored)
+        if not self.ledger.has(key):
+            self.ledger.put({key: {"noise": np.asarray([noise])}})
 
     def _stream(self, source: DataSource, jobs: Sequence["_Job"], expected: int) -> None:
         size, items = self.plan.plan.chunk, len(source.manifest.ids)
@@ -99,9 +108,9 @@ class _Job:
         self._record = plan.probe(digest.of_json(probe.canonical()))
         self._chunk, self._items = plan.plan.chunk, plan.dataset(probe.data).items
         per_role = {role: plan.keys(role, self._record) for role in observer.models}
-        self._keys = [dict(zip(per_role, chunk, strict=True)) for chunk in zip(*per_role.values(), strict=True)]
+        self.keys = [dict(zip(per_role, chunk, strict=True)) for chunk in zip(*per_role.values(), strict=True)]
         failed = ledger.failure(plan.failure_key(self._record)) is not None
-        self._lacking = [[r for r, key in chunk.items() if not failed and not ledger.has(key)] for chunk in self._keys]
+        self._lacking = [[r for r, key in chunk.items() if not failed and not ledger.has(key)] for chunk in self.keys]
         self._again = {} if failed else self._batches_again(plan.policy.recheck_reused / 100)
         self._parts: dict[Role, list[Columns]] = {}
 
@@ -145,11 +154,11 @@ class _Job:
         except BrokenProbeError as error:
             self._fail(error)
             return {}
-        return {self._keys[index][role]: _joined(found) for role, found in parts.items()}
+        return {self.keys[index][role]: _joined(found) for role, found in parts.items()}
 
     def _drawn(self, batch: Batch, roles: Sequence[Role]) -> dict[Role, Columns]:
         made = self._verified.perturb(batch)
-        return {role: {**self._observer.outputs(role, made.x, batch), **made.columns} for role in roles}
+        return {role: {**made.columns, **self._observer.outputs(role, made.x, batch)} for role in roles}
 
     def _fail(self, error: BrokenProbeError) -> None:
         """Give the probe up: no part of it is evidence any more."""
@@ -166,7 +175,7 @@ class _Job:
         borrowed = set(self._observer.ledger.borrowed)
         again: dict[int, list[Role]] = {}
         for role in self._observer.models if share else ():
-            chunks = [index for index, chunk in enumerate(self._keys) if chunk[role] in borrowed]
+            chunks = [index for index, chunk in enumerate(self.keys) if chunk[role] in borrowed]
             starts = [start for index in chunks for start in self._rows(index)[:: self._observer.plan.plan.batch]]
             for start in dice.sample(starts, min(len(starts), max(1, round(share * len(starts))))):
                 again.setdefault(start, []).append(role)
@@ -176,7 +185,7 @@ class _Job:
         ledger, plan = self._observer.ledger, self._observer.plan
         noise = float(ledger.get(plan.noise_key(role))["noise"][0])
         first = offset * self.probe.draws
-        stored = ledger.get(self._keys[index][role])["output"][first : first + len(columns["output"])]
+        stored = ledger.get(self.keys[index][role])["output"][first : first + len(columns["output"])]
         if not np.allclose(stored, columns["output"], rtol=0, atol=2 * noise, equal_nan=True):
             raise AuditError(
                 f"{role}, {self.probe.name}: what an earlier audit lent comes out otherwise when measured again",

@@ -14,9 +14,9 @@ from audit.errors import AuditError
 from audit.evidence import ProbeRecord
 from audit.ledger import Ledger
 from audit.plan import Asked, PlanFile
-from audit.types import Claim, DataRole, Exact, Finding, Missing, OutputKind, Role
+from audit.types import BoundedMean, Claim, DataRole, Exact, Finding, Kind, Metric, Missing, OutputKind, Role
 
-_KEPT = 4
+_KEPT = 3
 """Observations and traces that stay in memory: the clean ones are asked for again and again, others once."""
 
 
@@ -106,7 +106,12 @@ class View:
         return columns
 
     def _read_noise(self, role: Role) -> float:
-        return float(self.ledger.get(self.plan.noise_key(role))["noise"][0])
+        noise = float(self.ledger.get(self.plan.noise_key(role))["noise"][0])
+        if not 0 <= noise < np.inf:
+            raise AuditError(
+                f"the {role}'s noise in the ledger is {noise}", "Delete the ledger and run the audit again."
+            )
+        return noise
 
     def _settle(self, role: Role) -> OutputKind | Missing:
         """What a model's outputs are, settled over the first probe."""
@@ -134,7 +139,10 @@ class View:
         rows = self._rows(reference, record)
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
-        return Trace(labels, self.task.compare(labels, *chosen, adverse=self.adverse), record.draws)
+        columns = self.task.compare(labels, *chosen, adverse=self.adverse)
+        for values in (labels, *columns.values()):
+            values.setflags(write=False)  # every check sees the same trace
+        return Trace(labels, columns, record.draws)
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)
@@ -177,13 +185,13 @@ def measure(asked: Asked, view: View) -> dict[Claim, Finding]:
 
 def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> Mapping[Claim, Finding]:
     delivered: dict[Claim, Finding] = {}
+    most = max((view.plan.dataset(probe.data).items for probe in check.ask(asked.context).probes), default=0)
     absent = Missing("not-measured", f"check {check.name!r} promised this and did not deliver it")
     try:
         for finding in check.measure(asked.context, view):
             if finding.claim not in promised or finding.claim in delivered:
                 raise RuntimeError(f"{finding.claim.id!r} was not promised, or delivered twice")
-            if not isinstance(finding.statistic, Missing | Exact) and finding.statistic.n > _most_items(view.plan):
-                raise RuntimeError(f"{finding.claim.id!r} counts {finding.statistic.n} items, more than there are")
+            _require_fit(finding, asked.metrics[finding.claim.metric], most)
             delivered[finding.claim] = finding
     except AuditError:
         raise
@@ -193,5 +201,17 @@ def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> M
     return {claim: delivered.get(claim, Finding(claim, absent)) for claim in promised}
 
 
-def _most_items(plan: PlanFile) -> int:
-    return max(data.items for data in plan.data)
+def _require_fit(finding: Finding, metric: Metric, most: int) -> None:
+    """Refuse a statistic of another kind or range than the metric's, or of more items than the check's data have."""
+    statistic, claim = finding.statistic, finding.claim.id
+    if isinstance(statistic, Missing):
+        return
+    averaged = isinstance(statistic, BoundedMean) and metric.kind in (Kind.PROPORTION, Kind.PAIRED)
+    if statistic.kind is not metric.kind and not averaged:
+        raise RuntimeError(f"{claim!r} is decided as {metric.kind}, not as {statistic.kind}")
+    if isinstance(statistic, BoundedMean) and (statistic.low, statistic.high) != (metric.low, metric.high):
+        raise RuntimeError(f"{claim!r} lies in [{metric.low}, {metric.high}], not [{statistic.low}, {statistic.high}]")
+    if not metric.low <= statistic.estimate <= metric.high:
+        raise RuntimeError(f"{claim!r} cannot be {statistic.estimate}")
+    if not isinstance(statistic, Exact) and statistic.n > most:
+        raise RuntimeError(f"{claim!r} counts {statistic.n} items, more than there are")

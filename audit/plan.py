@@ -47,9 +47,14 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
     claims: dict[Claim, Check] = {}
     metrics: dict[str, Metric] = {}
     for check in checks:
-        wanted: Ask = check.ask(context)
+        wanted = _asked(check, context)
         own = {metric.name: metric for metric in check.metrics}
-        probes.update((digest.of_json(probe.canonical()), probe) for probe in wanted.probes)
+        for probe in wanted.probes:
+            if probes.setdefault(digest.of_json(probe.canonical()), probe) != probe:
+                raise AuditError(
+                    f"check {check.name!r}: its probe {probe.name!r} takes the place of another",
+                    "Mend or uninstall the package of that check.",
+                )
         for claim in wanted.claims:
             if claim.metric not in own or claim in claims:
                 raise RuntimeError(f"check {check.name!r} may not promise {claim.id!r}")
@@ -61,6 +66,16 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
             )
         metrics.update(own)
     return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics)
+
+
+def _asked(check: Check, context: Context) -> Ask:
+    try:
+        return check.ask(context)
+    except (Exception, SystemExit) as error:  # code of others: whatever it does, it must be named
+        raise AuditError(
+            f"check {check.name!r} crashes when asked ({type(error).__name__}: {error})",
+            "Mend or uninstall the package of that check.",
+        ) from error
 
 
 class PlanFile(Record):
@@ -135,6 +150,7 @@ def record(asked: Asked, checks: Sequence[str], chunk: int, batch: int) -> PlanR
             sha256=digest.of_json(p.canonical()),
             data=p.data.value,
             draws=p.draws,
+            min_effect=p.min_effect,
             description=p.describe(),
         )
         for p in asked.probes

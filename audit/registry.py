@@ -63,7 +63,7 @@ def _foreign(entry: EntryPoint) -> Callable[[], Any]:
     def load() -> Any:
         try:
             return entry.load()
-        except Exception as error:  # code of others: whatever it does, it must be named
+        except (Exception, SystemExit) as error:  # code of others: whatever it does, it must be named
             raise _cannot_load(entry.name, error) from error
 
     return load
@@ -81,7 +81,7 @@ def _configured(name: str, made: Any, settings: Mapping[str, object]) -> Check:
         raise AuditError(f"[settings.{name}] {key}: {first['msg']}", f"See `prune-audit checks {name}`.") from error
     except AuditError:
         raise
-    except Exception as error:  # code of others, as above
+    except (Exception, SystemExit) as error:  # code of others, as above
         raise _cannot_load(name, error) from error
     return check
 
@@ -95,7 +95,7 @@ def _validated(made: Any, settings: Mapping[str, object]) -> Any:
     return TypeAdapter(made).validate_python(dict(settings))
 
 
-def _cannot_load(name: str, error: Exception) -> AuditError:
+def _cannot_load(name: str, error: BaseException) -> AuditError:
     return AuditError(
         f"check {name!r} cannot be loaded: {type(error).__name__}: {error}",
         "Mend or uninstall the package that brings it.",

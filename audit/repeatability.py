@@ -1,8 +1,9 @@
-"""How far a runtime's own noise reaches: by what an item's outputs differ when only its company changes."""
+"""Whether a network is a function of the item, and how far its runtime's own noise reaches."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.contracts import DataSource, Model
 from audit.errors import AuditError
@@ -10,37 +11,65 @@ from audit.errors import AuditError
 if TYPE_CHECKING:
     from torch import Tensor
 
-ITEMS = 16
+FEW = 16
+"""Items of the small batches."""
 _TOLERANCE = 1e-3  # far above rounding, far below what another batch does to a network in training mode
 
+Floats = NDArray[np.float32]
 
-def noise(model: Model, source: DataSource, batch: int) -> float:
-    """Largest absolute difference of an output over repetition, reversal and halving of the first items.
 
-    Raises AuditError for a network that answers the same items differently: a borderline one could be run until
-    it passes.
+def require_function(model: Model, source: DataSource, batch: int) -> None:
+    """Raise AuditError for a network that answers the same few items differently.
+
+    A borderline one could be run until it passes.
     """
-    wanted = np.arange(len(source.manifest.ids)) < ITEMS
-    x = next(source.batches(batch, wanted)).x
+    x = _first(source, batch)[:FEW]
     whole = _answers(model, x)
     if not np.array_equal(whole, _answers(model, x), equal_nan=True):
         raise AuditError(
             f"{model.role}: gives different outputs for the same items",
             "A random or stateful network cannot be audited.",
         )
+    _differences(model, whole, _small(model, x))
+
+
+def noise(model: Model, source: DataSource, batch: int, stored: Floats) -> float:
+    """Largest absolute difference of an output between what was `stored` of the first batch and other batches.
+
+    The same items come again in one batch in reverse order, and in small batches. Raises AuditError where an
+    answer depends on the size or the other items of its batch, or differs from time to time.
+    """
+    x = _first(source, batch)
+    others = [_answers(model, x.flip(0))[::-1], *_small(model, x[:FEW])]
+    return _differences(model, stored, others)
+
+
+def _first(source: DataSource, batch: int) -> "Tensor":
+    return next(source.batches(batch, np.arange(len(source.manifest.ids)) < batch)).x
+
+
+def _small(model: Model, x: "Tensor") -> list[Floats]:
+    """Answers to the same few items: together, in halves, and the first alone."""
     half = len(x) // 2
-    others = [_answers(model, x.flip(0))[::-1]]
-    if half:
-        others.append(np.concatenate([_answers(model, x[:half]), _answers(model, x[half:])]))
-    if not all(np.allclose(whole, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True) for other in others):
-        raise AuditError(
-            f"{model.role}: its outputs for an item depend on the other items of the batch",
-            "Export the network in evaluation mode.",
-        )
-    with np.errstate(invalid="ignore"):
-        return max(float(np.nan_to_num(np.abs(whole - other), posinf=0.0).max()) for other in others)
+    halves = [_answers(model, part) for part in (x[:half], x[half:]) if len(part)]
+    return [_answers(model, x), np.concatenate(halves), _answers(model, x[:1])]
 
 
-def _answers(model: Model, x: "Tensor") -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    answers: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = model(x.contiguous()).numpy()
+def _differences(model: Model, whole: Floats, others: list[Floats]) -> float:
+    """Largest difference of any of `others` from the beginning of `whole`."""
+    largest = 0.0
+    for other in others:
+        same = whole[: len(other)]
+        if not np.allclose(same, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
+            raise AuditError(
+                f"{model.role}: its outputs for an item depend on the other items of the batch",
+                "Export the network in evaluation mode, without a random part.",
+            )
+        with np.errstate(invalid="ignore"):
+            largest = max(largest, float(np.nan_to_num(np.abs(same - other), posinf=0.0).max()))
+    return largest
+
+
+def _answers(model: Model, x: "Tensor") -> Floats:
+    answers: Floats = model(x.contiguous()).numpy()
     return answers

@@ -36,12 +36,14 @@ def host() -> dict[str, str | int]:
     """The machine, as far as a reader of a certificate wants to know."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": threads(),
     }
 
 
-def _processor() -> str:
+@cache
+def processor() -> str:
+    """What the processor calls itself; 'not stated' where it does not."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (a device, not a document)
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

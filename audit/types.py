@@ -147,7 +147,8 @@ class Metric:
 
     `kind` is how it is decided where every item is seen once; over several draws of an item a proportion or a
     paired difference becomes a mean over items. `gains` is the share of items on which a candidate that decides
-    everything like its reference typically wins by this metric; plans assume it.
+    everything like its reference typically wins by this metric; plans assume it. A metric that is not `of_pair` says
+    nothing about the candidate: no audit passes by such alone.
     """
 
     name: str
@@ -159,6 +160,12 @@ class Metric:
     kind: Kind
     meaning: str
     gains: float = 0.0
+    of_pair: bool = True
+
+
+def _counts(*values: int) -> bool:
+    """Whether all are whole numbers from 0 on: code of others hands over floats, and NaN among them."""
+    return all(type(value) is int and value >= 0 for value in values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,7 @@ class Proportion:
     n: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.k <= self.n or self.n == 0:
+        if not _counts(self.k, self.n) or self.k > self.n or self.n == 0:
             raise ValueError(f"{self.k} of {self.n} is not a proportion")
 
     @property
@@ -190,7 +197,7 @@ class PairedDifference:
     n: int
 
     def __post_init__(self) -> None:
-        if self.b < 0 or self.c < 0 or self.b + self.c > self.n or self.n == 0:
+        if not _counts(self.b, self.c, self.n) or self.b + self.c > self.n or self.n == 0:
             raise ValueError(f"b={self.b}, c={self.c}, n={self.n} is not a paired table")
 
     @property
@@ -261,7 +268,7 @@ class Exact:
     n: int
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.value) or self.n < 1:
+        if not math.isfinite(self.value) or not _counts(self.n) or self.n == 0:
             raise ValueError(f"{self.value} over {self.n} items is not an exact value")
 
     @property
@@ -309,7 +316,8 @@ class Finding:
 class Criterion:
     """A limit that the policy sets on a claim; `limit` is an inner value (0.01 is one point).
 
-    A `standing` criterion belongs to every policy and says nothing about the pair of models. One that counts
+    A `standing` criterion belongs to every policy; like one that is not `of_pair`, it says nothing about the
+    candidate. One that counts
     `only_where_reference_holds` does not apply where the reference itself fails. A `waived` one is decided and
     printed, and left out of the overall verdict.
     """
@@ -322,6 +330,7 @@ class Criterion:
     standing: bool = False
     only_where_reference_holds: bool = False
     waived: bool = False
+    of_pair: bool = True
 
 
 @dataclass(frozen=True, slots=True)

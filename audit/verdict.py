@@ -182,7 +182,9 @@ def _settle(part: Decision, p_fail_holm: float, findings: Mapping[Claim, Finding
 
 
 def _verdict(part: Decision, p_fail_holm: float, finding: Finding, alpha: float) -> tuple[Verdict, str]:
-    if part.p_pass is not None and part.p_pass <= alpha:
+    estimate = None if isinstance(finding.statistic, Missing) else finding.statistic.estimate
+    kept = estimate is not None and within(estimate, part.criterion)
+    if kept and part.p_pass is not None and part.p_pass <= alpha:
         if part.p_pass_adverse is None or part.p_pass_adverse <= alpha:
             return Verdict.PASS, "proven-within-limit"
         return Verdict.CONDITIONAL_PASS, "near-ties"
@@ -190,7 +192,7 @@ def _verdict(part: Decision, p_fail_holm: float, finding: Finding, alpha: float)
         return Verdict.FAIL, "proven-beyond-limit"
     if isinstance(finding.statistic, Missing):
         return Verdict.NOT_EVALUATED, finding.statistic.reason
-    if within(finding.statistic.estimate, part.criterion):
+    if kept:
         return Verdict.CONDITIONAL_PASS, "within-limit-not-proven"
     return Verdict.CONDITIONAL_FAIL, "beyond-limit-not-proven"
 
@@ -200,14 +202,14 @@ def _leave_a_level(parts: Sequence[Decision]) -> tuple[Decision, ...]:
 
     If the reference fails at every level of a condition, nothing was shown.
     """
-    remaining = {part.criterion.claim.series for part in parts if part.applicable and part.criterion.required}
+    remaining = {part.criterion.claim.series for part in parts if part.counts}
     return tuple(part if part.criterion.claim.series in remaining else replace(part, applicable=True) for part in parts)
 
 
 def _overall(parts: Sequence[Decision]) -> Decisions:
     counting = [part for part in parts if part.counts]
     counts = Counter(part.verdict for part in counting)
-    if all(part.criterion.standing for part in counting):
+    if all(part.criterion.standing or not part.criterion.of_pair for part in counting):
         return Decisions(_worst(Verdict.NOT_EVALUATED, counting), "no-required-criterion", tuple(parts), counts)
     worst = max(counting, key=lambda part: part.verdict.rank)
     return Decisions(worst.verdict, worst.reason, tuple(parts), counts)

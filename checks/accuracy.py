@@ -27,6 +27,7 @@ TOP = 5
 REFERENCE: Final = Metric(
     name="reference.accuracy", title="Accuracy of the reference", unit=Unit.PERCENT, low=0.0, high=1.0,
     better=Sense.AT_LEAST, kind=Kind.PROPORTION, meaning="Share of items that the reference gets right.",
+    of_pair=False,
 )  # fmt: skip
 CANDIDATE: Final = Metric(
     name="candidate.accuracy", title="Accuracy of the candidate", unit=Unit.PERCENT, low=0.0, high=1.0,

@@ -23,11 +23,13 @@ BASELINE_AGREEMENT: Final = Metric(
     name="baseline.agreement", title="Same decision, baseline and reference", unit=Unit.PERCENT, low=0.0, high=1.0,
     better=Sense.AT_LEAST, kind=Kind.PROPORTION,
     meaning="Share of items on which the separately trained baseline names the class that the reference names.",
+    of_pair=False,
 )  # fmt: skip
 BASELINE_DISTANCE: Final = Metric(
     name="baseline.softmax_l2", title="Mean softmax distance ℓ2, baseline to reference", unit=Unit.DISTANCE, low=0.0,
     high=math.sqrt(2.0), better=Sense.AT_MOST, kind=Kind.MEAN,
     meaning="Euclidean distance between the probability vectors of the baseline and of the reference.",
+    of_pair=False,
 )  # fmt: skip
 EXCESS_DISTANCE: Final = Metric(
     name="baseline.excess_distance", title="Farther from the parent than the baseline", unit=Unit.DISTANCE,
@@ -58,6 +60,11 @@ class NoiseSimilarity:
     uniform: Strengths = (2.0, 4.0, 8.0, 16.0)
     gaussian: Strengths = (2.0, 4.0, 8.0, 16.0)
     draws: Annotated[int, Field(ge=1, le=1000)] = 1
+
+    def __post_init__(self) -> None:
+        for levels in (self.uniform, self.gaussian):
+            if len({label(level) for level in levels}) < len(levels):
+                raise ValueError(f"two of the levels {levels} have one name")
 
     name: ClassVar[str] = "noise"
     summary: ClassVar[str] = "loss of accuracy, decisions that changed and distances under uniform and Gaussian noise"

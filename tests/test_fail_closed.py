@@ -1,13 +1,11 @@
 """Ways to an undeserved PASS that no other test tries, and the table of all of them kept honest."""
 
-import ast
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -380,15 +378,12 @@ class Forging(House):
         return Perturbed(x, {})
 
 
-@dataclass
 class Growing(House):
-    """States one draw while the plan is made, and three later."""
+    """Draws every item once in the first batch, and three times from then on."""
 
-    asked: Iterator[int] = field(default_factory=count)
-
-    def __getattribute__(self, name: str) -> object:
-        found: object = super().__getattribute__(name)
-        return 3 if name == "draws" and next(self.asked) > 1 else found
+    def perturb(self, batch: Batch, rng: Rng, /) -> Perturbed:
+        self.draws = 3
+        return Perturbed(batch.x, {})
 
 
 @dataclass
@@ -461,14 +456,14 @@ def test_what_a_lender_forged_is_found_where_it_is_measured_again(broken: World)
         body(broken, out=broken.folder / "second", reuse=[broken.out])
 
 
-Forge = Callable[[dict[str, list[dict[str, object]]]], object]
+Forge = Callable[[Any], object]
 
 
-def failing_is_dropped(record: dict[str, list[dict[str, object]]]) -> None:
+def failing_is_dropped(record: Any) -> None:
     record["decisions"] = [part for part in record["decisions"] if part["verdict"] == "PASS"]
 
 
-def failing(record: dict[str, list[dict[str, object]]]) -> dict[str, object]:
+def failing(record: Any) -> Any:
     return next(part for part in record["decisions"] if part["verdict"] == "FAIL")
 
 
@@ -480,7 +475,7 @@ FORGERIES: dict[str, Forge] = {
     "inapplicable": lambda record: failing(record).update(applicable=False, reason="reference-floor"),
     "standing and waived": lambda record: record["decisions"][0].update(waiver="W-1"),
     "standing and inapplicable": lambda record: record["decisions"][0].update(applicable=False),
-    "accepted all the same": lambda record: None,
+    "accepted all the same": lambda record: record["verdict"].update(overall="FAIL"),
 }
 
 
@@ -489,75 +484,9 @@ def test_evidence_that_contradicts_itself_is_refused_whatever_its_id(broken: Wor
     body(broken)
     path = broken.out / "evidence.json"
     content = json.loads(path.read_text())
-    FORGERIES[forgery](content["body"])
     content["body"]["verdict"].update(overall="PASS", accepted=True, exit_code=0)
+    FORGERIES[forgery](content["body"])
     content["id"] = of_json(content["body"])
     path.write_text(json.dumps(content))
     with pytest.raises(AuditError, match="not an evidence file"):
         evidence.load(path)
-
-
-# The table
-
-
-@dataclass(frozen=True)
-class Row:
-    """One way, as docs/fail-closed.md states it."""
-
-    number: str
-    way: str
-    result: str
-    where: str
-    test: str
-
-
-def table() -> list[Row]:
-    lines = (HOME / "docs" / "fail-closed.md").read_text().splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| *\d", line)]
-    return [Row(*row) for row in cells]
-
-
-def quoted(text: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", text)
-
-
-def literals() -> set[str]:
-    """Every string of the program, docstrings aside."""
-    found: set[str] = set()
-    for folder in ("audit", "checks"):
-        for path in (HOME / folder).rglob("*.py"):
-            tree = ast.parse(path.read_text())
-            bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-            strings = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in bare)
-            found |= {node.value for node in strings if isinstance(node.value, str)}
-    return found
-
-
-def defined_in(name: str) -> set[str]:
-    tree = ast.parse((HOME / "tests" / name).read_text())
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
-
-
-def test_the_table_has_at_least_forty_rows_numbered_in_order() -> None:
-    numbers = [row.number for row in table()]
-    assert len(numbers) >= 40
-    assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
-    assert len({row.way for row in table()}) == len(numbers)
-
-
-def test_every_test_that_the_table_names_is_there() -> None:
-    named = [name for row in table() for name in quoted(row.test)]
-    assert all(quoted(row.test) for row in table())
-    absent = [name for name in named if name.partition("::")[2] not in defined_in(name.partition("::")[0])]
-    assert absent == []
-
-
-def test_every_reason_code_of_the_table_is_one_of_the_program() -> None:
-    known = literals() | {f"exit {int(code)}" for code in ExitCode if code is not ExitCode.ACCEPTED}
-    assert all(quoted(row.result) or row.result.startswith("no effect: ") for row in table())
-    assert [code for row in table() for code in quoted(row.result) if code not in known] == []
-
-
-def test_every_module_of_the_table_is_there() -> None:
-    assert all(quoted(row.where) for row in table())
-    assert [name for row in table() for name in quoted(row.where) if not (HOME / name).is_file()] == []

@@ -72,7 +72,7 @@ class IndexedSource:
         """Items, copies included."""
         try:
             return len(self.items)
-        except Exception as error:  # the code of a data set, as in `_read`
+        except (Exception, SystemExit) as error:  # the code of a data set, as in `_read`
             raise AuditError(
                 f"{self.items.place}: has no length ({type(error).__name__}: {error})", "Correct the data set."
             ) from error
@@ -102,7 +102,7 @@ class IndexedSource:
             return self.items.read(index, self._labelled)
         except AuditError:
             raise
-        except Exception as error:  # the code of a data set: whatever it does, the item must be named
+        except (Exception, SystemExit) as error:  # the code of a data set: whatever it does, the item must be named
             raise AuditError(
                 f"{self.items.where(index)}: cannot be read ({type(error).__name__}: {error})",
                 "Every item must be readable; correct the data set.",
@@ -118,7 +118,7 @@ class IndexedSource:
                 f"but {self.items.where(0)} is {dtype.name} of shape {shape}",
                 "All items need one size and one type; resize them in the way the networks were trained.",
             )
-        x = found if dtype == np.uint8 else self._unit(found.astype(np.float32, copy=False), index)
+        x = found if dtype == np.uint8 else self._unit(values.unsigned(found.astype(np.float32)), index)
         return x, self._label(label, index)
 
     def _unit(self, x: NDArray[np.float32], index: int) -> NDArray[np.float32]:

@@ -169,7 +169,7 @@ class NpzSource:
             rows = Rows(stored)
             for pick in picks:
                 x = self._channels_first(rows.pick(pick))
-                yield x if stored.dtype == np.uint8 else self._checked(x.astype(np.float32, copy=False), pick)
+                yield x if stored.dtype == np.uint8 else self._checked(values.unsigned(x.astype(np.float32)), pick)
             if rows.at == stored.shape[0]:
                 stored.end()
 

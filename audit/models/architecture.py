@@ -82,7 +82,7 @@ def _filled(factory: Factory, tensors: Mapping[str, Tensor], file: ModelFile) ->
     if not problems:
         try:
             module.load_state_dict(named, strict=True)
-        except Exception as error:  # hooks of the module's own, besides torch's findings
+        except (Exception, SystemExit) as error:  # hooks of the module's own, besides torch's findings
             problems = [first_line(error)]
     if problems:
         raise AuditError(f"{file.path}: does not fit {factory.target}: {'; '.join(problems)}", _hint(named))

@@ -113,7 +113,7 @@ def start(runner: Runner, shape: tuple[int, int, int]) -> tuple[Runner, int]:
     """
     try:
         runner.module.requires_grad_(False).eval().to(runner.device)
-    except Exception as error:  # code of others, or a device without room
+    except (Exception, SystemExit) as error:  # code of others, or a device without room
         raise AuditError(f"{runner.label}: cannot be moved to {runner.device} ({first_line(error)})", _HINT) from error
     blank = torch.zeros(2, *shape, device="cpu")
     try:
@@ -134,7 +134,7 @@ def copied(module: Module, label: str) -> Module:
     computed = [t for part in module.modules() for t in vars(part).values() if isinstance(t, Tensor) and not t.is_leaf]
     try:
         return copy.deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in computed})
-    except Exception as error:  # code of others
+    except (Exception, SystemExit) as error:  # code of others
         raise AuditError(f"{label}: cannot be copied ({first_line(error)})", _HINT) from error
 
 

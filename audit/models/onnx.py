@@ -15,6 +15,7 @@ from audit.models import files, graph
 from audit.models.adapter import Preprocessing
 from audit.models.files import Format, ModelFile
 from audit.models.graph import HINT, first_line
+from audit.runtime import processor
 from audit.types import Role
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class OnnxModel:
             "provider": _PROVIDER,
             "optimisation": "all",
             "threads": self.threads,
+            "processor": processor(),
         }
 
     @property

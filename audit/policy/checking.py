@@ -26,11 +26,11 @@ def check(source: Source, ask: Asks, today: date | None = None) -> tuple[AuditEr
 
 def _undecided(source: Source, policy: PolicyRecord) -> Iterator[AuditError]:
     """Why nothing about the two models would be decided."""
-    own = [criterion for criterion in policy.criteria if criterion.required and not criterion.standing]
+    own = [c for c in policy.criteria if c.required and c.of_pair and not c.standing]
     waived = {waiver.claim for waiver in policy.waivers}
     if not own:
         yield AuditError(
-            f"{source.label}: no criterion about the two models is required", "Require one: without it nothing passes."
+            f"{source.label}: no criterion about the candidate is required", "Require one: without it nothing passes."
         )
     elif all(criterion.claim in waived for criterion in own):
         yield AuditError(f"{source.label}: every required criterion is waived", "Keep one: without it nothing passes.")

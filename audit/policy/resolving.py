@@ -40,7 +40,7 @@ def resolve(source: Source, asked: Asked, declared: float | None, today: date | 
     floor = source.file.reference_floor.resolve(len(asked.context.classes), declared)
     always = standing.criteria(asked.context.roles, floor)
     limits, faults = expand(source, tuple(asked.claims))
-    own = tuple(limit.record for limit in limits)
+    own = tuple(_judged(limit.record, asked.metrics) for limit in limits)
     problems = (
         *source.unknown_checks([check.name for check in asked.checks]),
         *_unpromised(source, always, asked),
@@ -49,6 +49,11 @@ def resolve(source: Source, asked: Asked, declared: float | None, today: date | 
         *waiving.problems(source, (*always, *own), today or datetime.now(UTC).date()),
     )
     return Resolution(record(source, floor, (*always, *own)), problems)
+
+
+def _judged(own: CriterionRecord, metrics: Mapping[str, Metric]) -> CriterionRecord:
+    """A limit with what its metric says about."""
+    return own.model_copy(update={"of_pair": metrics[Claim.parse(own.claim).metric].of_pair})
 
 
 def record(source: Source, floor: float, criteria: tuple[CriterionRecord, ...]) -> PolicyRecord:
@@ -85,6 +90,7 @@ def rules(record: PolicyRecord) -> Policy:
             required=c.required,
             why=c.why,
             standing=c.standing,
+            of_pair=c.of_pair,
             only_where_reference_holds=c.only_where_reference_holds,
             waived=c.claim in waived,
         )
