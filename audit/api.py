@@ -172,9 +172,10 @@ class _Course:
         with self.clock.stage("prepare"):
             asked, fixed = preparation.prepare(opened, terms, agreed)
         plan.require_place(self.folder)  # before the lock, which makes the folder
+        lenders = [_lender(lender) for lender in self.reuse]
         with storage.lock(self.folder):
             plan.fix(fixed, self.folder)
-            ledger = Ledger(self.folder / LEDGER, [_lender(lender) for lender in self.reuse])
+            ledger = Ledger(self.folder / LEDGER, lenders)
             ledger.repair()
             passes = self._observe(opened, fixed, asked, ledger)
             self.progress("deciding", 0, 0)
@@ -210,8 +211,9 @@ def judge(
     clock = Clock()
     with clock.stage("decide"):
         roles = tuple(Role(model.role) for model in fixed.models)
-        chosen = registry.load_all(fixed.policy.checks, fixed.policy.settings)
-        asked = plan.ask(chosen, Context(fixed.dataset(DataRole.TEST).classes, roles))
+        chosen = registry.load_all(fixed.plan.checks, fixed.policy.settings)
+        data = tuple(DataRole(each.role) for each in fixed.data)
+        asked = plan.ask(chosen, Context(fixed.dataset(DataRole.TEST).classes, roles, data))
         other = fixed
         if policy_name is not None:
             agreed = preparation.agree(policy_name, Path())
@@ -228,6 +230,8 @@ def judge(
     record = evidence.seal(body, _run(other, clock, Counter(), ledger, command))
     suffix = f"judge-{policy.slug(other.policy.id)}" if exploratory else "judge"
     target = Path(out) if out is not None else folder / suffix
+    if storage.exists(target / plan.FILE):
+        raise AuditError(f"{target}: holds an audit, whose certificate would be lost", "Choose another --out.")
     with storage.lock(target):
         written = files.write_all(record, target, pdf=pdf)
     return Outcome(record, target, written.paths, written.notices)

@@ -1,6 +1,6 @@
 """Putting decided findings on record, in the units that people read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, MoreItems, PolicyRecord, VerdictRecord
 from audit.plan import Asked, PlanFile
@@ -67,7 +67,15 @@ def body(
             counts={verdict.value: decisions.counts.get(verdict, 0) for verdict in Verdict},
         ),
         deviations=plan.deviations,
-        not_covered=NOT_COVERED,
+        not_covered=(*NOT_COVERED, *_unused(plan)),
+    )
+
+
+def _unused(plan: PlanFile) -> Iterator[str]:
+    """Data that were given and that no check looked at."""
+    seen = {probe.data for probe in plan.plan.probes}
+    yield from (
+        f"the {data.role} data: given, and looked at by no check" for data in plan.data if data.role not in seen
     )
 
 

@@ -226,6 +226,10 @@ class Task(Protocol):
         """Rows [N] whose decision is closer than the noise of the runtime."""
         ...
 
+    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> bool:
+        """Whether that noise could change the order of any two outputs of a row."""
+        ...
+
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns; `adverse` counts every near tie against the other model."""
         ...
@@ -272,10 +276,11 @@ class LedgerView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a check knows when it asks: the class names of the data, and which models take part."""
+    """What a check knows when it asks: the class names, and which models and data sets take part."""
 
     classes: tuple[str, ...]
     roles: tuple[Role, ...] = PAIR
+    data: tuple[DataRole, ...] = (DataRole.TEST,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ threads. `run` holds the circumstances.
 """
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from audit import digest
-from audit.errors import AuditError
+from audit.errors import AuditError, ExitCode
 from audit.types import Claim
 
 SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
@@ -20,6 +21,7 @@ SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VerdictName = Literal["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
 _RANKS: tuple[VerdictName, ...] = get_args(VerdictName)
+_CODES = {"FAIL": ExitCode.FAILED, "NOT EVALUATED": ExitCode.NOT_EVALUATED}
 RoleName = Literal["reference", "candidate", "baseline"]
 DataName = Literal["test", "shifted", "out-of-distribution", "calibration"]
 SettingsRecord = dict[str, dict[str, JsonValue]]
@@ -197,6 +199,34 @@ class DecisionRecord(Record):
     waiver: str | None = Field(None, description="id of the waiver that takes it out of the overall verdict")
     more_items: MoreItems | None = Field(None, description="conditional verdicts: what would probably settle it")
 
+    @property
+    def counts(self) -> bool:
+        """Whether the overall verdict rests on it."""
+        return self.required and self.applicable and not self.waiver
+
+    def by_its_figures(self, alpha: float) -> set[VerdictName]:
+        """The verdicts that its figures allow, by the rules of `audit.verdict`; none where they contradict each other.
+
+        It is one, but where the margin prints as zero: the last digit, which is not on record, tells the side.
+        """
+        sign = 1 if self.sense == "at_most" else -1
+        if self.p_pass is None or self.p_fail_holm is None:
+            return {"NOT EVALUATED"} if self.p_pass is self.p_fail_holm is self.p_pass_adverse else set()
+        if self.estimate is None or self.margin is None:
+            return set()
+        if not math.isclose(self.margin, sign * (self.limit - self.estimate), rel_tol=1e-9, abs_tol=1e-9):
+            return set()
+        sides = {True, False} if self.margin == 0 else {self.margin > 0}
+        return {self._on_side(self.p_pass, self.p_fail_holm, alpha, kept=kept) for kept in sides}
+
+    def _on_side(self, p_pass: float, p_fail: float, alpha: float, *, kept: bool) -> VerdictName:
+        if kept and p_pass <= alpha:
+            tied = self.p_pass_adverse is not None and self.p_pass_adverse > alpha
+            return "CONDITIONAL PASS" if tied else "PASS"
+        if p_fail <= alpha:
+            return "FAIL"
+        return "CONDITIONAL PASS" if kept else "CONDITIONAL FAIL"
+
 
 class VerdictRecord(Record):
     """The answer."""
@@ -227,53 +257,46 @@ class Body(Record):
 
     @model_validator(mode="after")
     def _verdict_follows(self) -> "Body":
-        """A record whose verdict is better than its own decisions is no evidence."""
+        """A record that says otherwise than its own decisions is no evidence."""
         self._require_every_decision()
         self._require_grounds_for_exceptions()
-        idle = {criterion.claim for criterion in self.policy.criteria if criterion.standing or not criterion.of_pair}
-        counting = [part for part in self.decisions if part.required and part.applicable and not part.waiver]
-        ranks = [_RANKS.index(part.verdict) for part in counting]
-        if all(part.claim in idle for part in counting):
-            ranks.append(_RANKS.index("NOT EVALUATED"))
+        counting = [part for part in self.decisions if part.counts]
+        counts = Counter(part.verdict for part in counting)
+        speaks = any(
+            part.counts and rule.of_pair and not rule.standing
+            for part, rule in zip(self.decisions, self.policy.criteria, strict=True)
+        )
+        overall = max([*counts, *(() if speaks else ("NOT EVALUATED",))], key=_RANKS.index)
         stated = self.verdict
-        allowed = stated.overall in self.policy.accept and not stated.exploratory and not self.deviations
-        if stated.overall != _RANKS[max(ranks)] or stated.accepted != allowed:
+        accepted = overall in self.policy.accept and not stated.exploratory and not self.deviations
+        if (stated.overall, stated.accepted) != (overall, accepted):
             raise ValueError("its verdict does not follow from its decisions")
-        if (stated.exit_code == 0) != stated.accepted:
+        if stated.counts != {name: counts[name] for name in _RANKS}:
+            raise ValueError("its counts are not those of its decisions")
+        if stated.exit_code != (0 if accepted else _CODES.get(overall, ExitCode.CONDITIONAL)):
             raise ValueError("its exit code does not follow from its verdict")
         return self
 
-    def _proven(self, part: DecisionRecord) -> bool:
-        """Whether the p-values of a decision, and its margin, bear out a PASS."""
-        found = [p for p in (part.p_pass, part.p_pass_adverse) if p is not None]
-        proven = part.p_pass is not None and max(found) <= self.policy.alpha
-        return proven and part.margin is not None and part.margin >= 0
-
     def _require_every_decision(self) -> None:
-        """One decision for every criterion of the policy, and no other."""
-        asked = [(criterion.claim, criterion.sense, criterion.required) for criterion in self.policy.criteria]
-        if [(part.claim, part.sense, part.required) for part in self.decisions] != asked:
+        """One decision for every criterion of the policy, and no other; each follows from its own figures."""
+        asked = [(rule.claim, rule.sense, rule.required, rule.unit) for rule in self.policy.criteria]
+        if [(part.claim, part.sense, part.required, part.unit) for part in self.decisions] != asked:
             raise ValueError("its decisions are not those that its policy asks for")
+        for part, rule in zip(self.decisions, self.policy.criteria, strict=True):
+            if not math.isclose(part.limit, rule.limit, rel_tol=1e-9):
+                raise ValueError(f"{part.claim} was decided at another limit than its policy's")
+            if part.verdict not in part.by_its_figures(self.policy.alpha):
+                raise ValueError(f"{part.claim} is not {part.verdict} by its own figures")
 
     def _require_grounds_for_exceptions(self) -> None:
         """Only what the policy says takes a decision out of the verdict."""
-        rules = {(criterion.claim, criterion.sense): criterion for criterion in self.policy.criteria}
         waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
-        applying = {
-            Claim.parse(part.claim).series
-            for part in self.decisions
-            if part.required and part.applicable and not part.waiver
-        }
-        for part in self.decisions:
-            rule = rules[part.claim, part.sense]
-            if not math.isclose(part.limit, rule.limit, rel_tol=1e-9):
-                raise ValueError(f"{part.claim} was decided at another limit than its policy's")
-            if part.verdict == "PASS" and not self._proven(part):
-                raise ValueError(f"{part.claim} does not pass by its own figures")
+        applying = {Claim.parse(part.claim).series for part in self.decisions if part.counts}
+        for part, rule in zip(self.decisions, self.policy.criteria, strict=True):
             if part.waiver and (rule.standing or (part.waiver, part.claim) not in waived):
                 raise ValueError(f"{part.claim} is waived by nobody who could")
-            excused = rule.only_where_reference_holds and part.reason == "reference-floor"
-            if not part.applicable and not (excused and Claim.parse(part.claim).series in applying):
+            floored = rule.only_where_reference_holds and part.reason == "reference-floor" and part.p_pass is None
+            if not part.applicable and not (floored and Claim.parse(part.claim).series in applying):
                 raise ValueError(f"{part.claim} counts, whatever it says")
 
 

@@ -32,11 +32,11 @@ class Ledger:
 
     folder: Path
     lenders: Sequence[Path] = ()
-    borrowed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._seals, self._failures = _entries(self.folder)
-        self._lent = [(folder, _entries(folder)[0]) for folder in self.lenders]
+        found = _entries(self.folder)
+        self._seals, self._failures, self.borrowed = found.seals, found.failures, found.lent
+        self._lent = [(folder, _entries(folder).seals) for folder in self.lenders]
 
     def repair(self) -> None:
         """Remove what an interruption left of a last line, before another is appended to it."""
@@ -44,12 +44,16 @@ class Ledger:
         if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
             write_atomic(path, content[: content.rfind(b"\n") + 1])
 
+    def holds(self, key: str) -> bool:
+        """Whether the observation is here, and nobody lent it."""
+        return key in self._seals and key not in self.borrowed
+
     def has(self, key: str) -> bool:
         """Whether the observation is here; takes it over from a lender that has it, whole and sealed."""
         if key not in self._seals:
             for folder, seals in self._lent:
                 if key in seals:
-                    self._store({key: _sealed_bytes(folder, key, seals[key])})
+                    self._store({key: _sealed_bytes(folder, key, seals[key])}, lent=True)
                     self.borrowed.append(key)
                     break
         return key in self._seals
@@ -67,13 +71,15 @@ class Ledger:
         """Why there is nothing under a key, if that is known."""
         return self._failures.get(key)
 
-    def _store(self, contents: Mapping[str, bytes]) -> None:
+    def _store(self, contents: Mapping[str, bytes], *, lent: bool = False) -> None:
         if not contents:
             return
         for key, content in contents.items():
             write_atomic(_path(self.folder, key), content)
         seals = {key: digest.of_bytes(content) for key, content in contents.items()}
-        lines = [json.dumps({"key": key, "sha256": seal}) for key, seal in seals.items()]
+        # That it was lent is kept: another start must not take it for its own measurement.
+        mark = {"lent": True} if lent else {}
+        lines = [json.dumps({"key": key, "sha256": seal, **mark}) for key, seal in seals.items()]
         append_line(self.folder / MANIFEST, "\n".join(lines))
         self._seals |= seals
 
@@ -111,16 +117,26 @@ def _encoded(key: str, columns: Columns) -> bytes:
     return buffer.getvalue()
 
 
-def _entries(folder: Path) -> tuple[dict[str, str], dict[str, Missing]]:
-    """The manifest: (key → digest, key → failure). A torn last line, left by an interruption, is no entry."""
+@dataclass(frozen=True)
+class _Entries:
+    """What a manifest says: seals and failures by key, and the keys of what an earlier audit lent."""
+
+    seals: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Missing] = field(default_factory=dict)
+    lent: list[str] = field(default_factory=list)
+
+
+def _entries(folder: Path) -> _Entries:
+    """The manifest of a ledger. A torn last line, left by an interruption, is no entry."""
     path = folder / MANIFEST
     if not path.exists():
-        return {}, {}
+        return _Entries()
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
         entries = [json.loads(line) for line in lines[:-1]]
         failures = {e["key"]: Missing(str(e["failed"]), str(e["detail"])) for e in entries if "failed" in e}
-        return {e["key"]: e["sha256"] for e in entries if "failed" not in e}, failures
+        seals = {e["key"]: e["sha256"] for e in entries if "failed" not in e}
+        return _Entries(seals, failures, list(dict.fromkeys(e["key"] for e in entries if e.get("lent"))))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AuditError(f"{path}: is damaged ({error})", "Delete the ledger and run the audit again.") from error
 

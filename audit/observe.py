@@ -17,7 +17,7 @@ from audit.ledger import Ledger
 from audit.perturbing import BrokenProbeError, Verified
 from audit.plan import PlanFile
 from audit.randomness import PhiloxRng
-from audit.types import DataRole, Role
+from audit.types import DataRole, Missing, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,13 +41,14 @@ class Observer:
     ledger: Ledger
     progress: Progress
     passes: Counter[Role] = field(default_factory=Counter)
+    noises: dict[Role, float] = field(default_factory=dict)
     _streams: dict[str, PhiloxRng] = field(default_factory=dict)
 
     def observe(self, probes: Sequence[Probe]) -> None:
         """Fill the ledger for all probes; a perturbed input is made once and shared by all roles."""
         for role, model in self.models.items():
-            repeatability.require_function(model, self.sources[DataRole.TEST], self.plan.plan.batch)
-            self.ledger.has(self.plan.noise_key(role))  # what was lent is compared within the noise that was lent
+            source = self.sources[DataRole.TEST]
+            self.noises[role] = repeatability.require_function(model, source, self.plan.plan.batch)
         jobs = [_Job(probe, self) for probe in probes]
         expected = sum(job.expected for job in jobs)
         for data, source in self.sources.items():
@@ -57,11 +58,7 @@ class Observer:
 
     def rng(self, probe: Probe) -> PhiloxRng:
         """The random numbers of a probe's family."""
-        family: dict[str, Json] = {
-            "data": self.plan.dataset(probe.data).sha256,
-            "methods": self.plan.tool.method_set,
-            "family": probe.stream(),
-        }
+        family: dict[str, Json] = {"methods": self.plan.tool.method_set, "family": probe.stream()}
         return self._streams.setdefault(digest.of_json(family), PhiloxRng.of(family))
 
     def outputs(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
@@ -81,7 +78,7 @@ class Observer:
         batch, key = self.plan.plan.batch, self.plan.noise_key(role)
         stored = self.ledger.get(clean.keys[0][role])["output"][:batch]
         noise = repeatability.noise(self.models[role], self.sources[clean.probe.data], batch, stored)
-        if not self.ledger.has(key):
+        if not self.ledger.holds(key):  # never borrowed: it says what this machine does
             self.ledger.put({key: {"noise": np.asarray([noise])}})
 
     def _stream(self, source: DataSource, jobs: Sequence["_Job"], expected: int) -> None:
@@ -117,8 +114,10 @@ class _Job:
     @property
     def expected(self) -> int:
         """Forward passes to come."""
-        chunks = enumerate(self._lacking)
-        return sum(len(roles) * len(self._rows(index)) * self.probe.draws for index, roles in chunks)
+        batch = self._observer.plan.plan.batch
+        new = sum(len(roles) * len(self._rows(index)) for index, roles in enumerate(self._lacking))
+        again = sum(len(roles) * min(batch, self._items - start) for start, roles in self._again.items())
+        return (new + again) * self.probe.draws
 
     @property
     def wanted(self) -> NDArray[np.bool_]:
@@ -183,13 +182,15 @@ class _Job:
 
     def _compare(self, columns: Columns, role: Role, index: int, offset: int) -> None:
         ledger, plan = self._observer.ledger, self._observer.plan
-        noise = float(ledger.get(plan.noise_key(role))["noise"][0])
+        noise = self._observer.noises[role]
         first = offset * self.probe.draws
         stored = ledger.get(self.keys[index][role])["output"][first : first + len(columns["output"])]
         if not np.allclose(stored, columns["output"], rtol=0, atol=2 * noise, equal_nan=True):
+            # Kept: another start must not throw the dice again.
+            why = Missing("reuse-refuted", "what an earlier audit lent came out otherwise when measured again")
+            ledger.fail(plan.failure_key(self._record), why)
             raise AuditError(
-                f"{role}, {self.probe.name}: what an earlier audit lent comes out otherwise when measured again",
-                "Run the audit without --reuse.",
+                f"{role}, {self.probe.name}: {why.detail}", "Run the audit without --reuse, with another --out."
             )
 
 

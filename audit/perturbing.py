@@ -1,11 +1,13 @@
 """Applying a probe without trusting it: what it gives is checked before any network sees it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from audit.contracts import Batch, Columns, Perturbed, Probe, Rng
+from audit.contracts import Batch, Perturbed, Probe, Rng
 from audit.types import Missing
 
 RESERVED = frozenset({"id", "draw", "label", "output"})
@@ -27,19 +29,24 @@ class Verified:
         self.probe = probe
         self._rng = rng
         self._seen = self._changed = 0
+        self._columns: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] | None = None
 
     def perturb(self, batch: Batch) -> Perturbed:
         """The perturbed batch; raises BrokenProbeError where it is not what the probe promised."""
+        import torch
+
         handed = replace(batch, ids=batch.ids.copy(), x=batch.x.clone(), y=None if batch.y is None else batch.y.clone())
         try:
             made = self.probe.perturb(handed, self._rng)
+            if isinstance(getattr(made, "x", None), torch.Tensor):
+                made = Perturbed(made.x.detach(), made.columns)
         except MemoryError:
             raise
         except (Exception, SystemExit) as error:  # code of others: whatever it does, it must not decide by crashing
             raise self._broken("probe-crashed", f"{type(error).__name__}: {error}") from error
         self._require_alike(made, batch)
         self._require_effect(made, batch)
-        return made
+        return Perturbed(made.x.contiguous(), dict(made.columns))
 
     def end_chunk(self) -> None:
         """Raise BrokenProbeError where too few items of the chunk were changed: a dead perturbation is a free PASS.
@@ -63,15 +70,24 @@ class Verified:
         if not isinstance(x, torch.Tensor) or x.shape != batch.x.shape or x.dtype != batch.x.dtype:
             found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
             raise self._broken("wrong-shape", f"gave {found} for {batch.x.dtype} {tuple(batch.x.shape)}")
-        self._require_columns(made.columns, len(batch.ids))
+        if x.layout is not torch.strided or x.device != batch.x.device:
+            raise self._broken("wrong-shape", f"gave a tensor of layout {x.layout} on {x.device}")
+        self._require_columns(getattr(made, "columns", None), len(batch.ids))
         low, high = x.aminmax()
         if not (low >= 0 and high <= 1):  # false for NaN as well
             raise self._broken("out-of-bounds", f"gave values from {float(low):g} to {float(high):g}, outside [0, 1]")
 
-    def _require_columns(self, columns: Columns, items: int) -> None:
+    def _require_columns(self, columns: object, items: int) -> None:
+        if not isinstance(columns, Mapping):
+            raise self._broken("wrong-columns", f"gave {type(columns).__name__} for its columns")
         for name, values in columns.items():
-            if name in RESERVED or not isinstance(values, np.ndarray) or values.shape[:1] != (items,):
-                raise self._broken("wrong-columns", f"column {name!r} is reserved, or has not one value per item")
+            good = isinstance(values, np.ndarray) and values.ndim in (1, 2) and values.dtype.kind in "biuf"
+            if name in RESERVED or not good or len(values) != items:
+                raise self._broken("wrong-columns", f"column {name!r} is reserved, or has not one number per item")
+        kinds = {name: (values.dtype, values.shape[1:]) for name, values in columns.items()}
+        if self._columns is not None and kinds != self._columns:
+            raise self._broken("wrong-columns", "its columns differ from batch to batch")
+        self._columns = kinds
 
     def _require_effect(self, made: Perturbed, batch: Batch) -> None:
         moved = made.x.sub(batch.x).flatten(1).abs_()

@@ -22,11 +22,15 @@ _KEPT = 3
 
 @dataclass(frozen=True, slots=True)
 class _Census:
-    """What one model left under one probe, counted: rows, rows with NaN or infinity, rows with a near tie."""
+    """What one model left under one probe: rows, rows with NaN or infinity, rows with a near tie.
+
+    `turning`: some order of two outputs hangs on the noise of the runtime, be it of the first or of the last ones.
+    """
 
     rows: int
     bad: int
     ties: int
+    turning: bool
 
 
 @dataclass
@@ -74,7 +78,7 @@ class View:
     def any_near_tie(self) -> bool:
         """Whether counting near ties against the candidate could change anything."""
         roles = (Role(model.role) for model in self.plan.models)
-        return any(c.ties for role in roles for c in self._censuses(role) if isinstance(c, _Census))
+        return any(c.turning for role in roles for c in self._censuses(role) if isinstance(c, _Census))
 
     def stored_items(self) -> tuple[int, int]:
         """(superfluous copies, stored items) of the test set."""
@@ -102,7 +106,8 @@ class View:
         out = columns["output"]
         bad = int((~np.isfinite(out).all(axis=1)).sum())
         ties = 0 if bad else int(self.task.near_ties(out, self._noise(role)).sum())
-        self._counted[role, probe] = _Census(len(out), bad, ties)
+        turning = not bad and self.task.could_turn(out, self._noise(role))
+        self._counted[role, probe] = _Census(len(out), bad, ties, turning)
         return columns
 
     def _read_noise(self, role: Role) -> float:

@@ -109,7 +109,11 @@ class PlanFile(Record):
         return found
 
     def dataset(self, role: str) -> DataRecord:
-        return next(data for data in self.data if data.role == role)
+        """The data set of a role; raises AuditError where the audit has none."""
+        found = next((data for data in self.data if data.role == role), None)
+        if found is None:
+            raise AuditError(f"a check needs {role} data, and there are none", f"Add [data.{role.replace('-', '_')}].")
+        return found
 
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
         """Observation keys of one model under one probe, chunk by chunk.

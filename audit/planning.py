@@ -37,7 +37,8 @@ BETTER_BY = 0.01  # where none is allowed: a typical distance from the limit
 ROW = 32 + 4 + 8  # bytes of a stored row besides the outputs: id, draw, label
 FLOAT = 4  # bytes
 COPIES = 3  # of a chunk while it is stored, and of a trace while it is joined: parts, whole, encoded or compared
-INPUT_COPIES = 3  # of a batch: as read, as handed to the probe, as perturbed
+INPUT_COPIES = 4  # of a batch: as read, as handed to the probe, as perturbed, and how far it was moved
+FAMILIES = 2  # uniform and Gaussian: all levels of a kind of noise share its numbers, kept for each draw of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,13 @@ def forecast(
 
 
 def impossible(forecasts: Sequence[Forecast]) -> tuple[Forecast, ...]:
-    """The required criteria that these items cannot prove, not even by the best data that one can hope for."""
-    return tuple(each for each in forecasts if each.criterion.required and each.reachable is False)
+    """The criteria by which the audit cannot be expected to PASS: required, not waived, and not `reachable`.
+
+    Of most designs not even the best data prove such a one. A paired difference with a positive limit is the
+    exception: a candidate that wins more items than `Typical.wins` could still be proven (see `PairedDesign`).
+    """
+    counting = (each for each in forecasts if each.criterion.required and not each.criterion.waived)
+    return tuple(each for each in counting if each.reachable is False)
 
 
 def more_items(statistic: Statistic, criterion: Criterion, alpha: float) -> MoreItems | None:
@@ -182,7 +188,8 @@ def cost(
     """What the probes in `loads` take, where a pass of one item through a model takes `seconds`, measured.
 
     Stored outputs are float32, one per class; an item is float32 of `shape` (channels, height, width). A batch goes
-    through all probes, so that memory holds a chunk of each; judging holds one whole probe, of two models.
+    through all probes, so that memory holds a chunk of each; judging holds one whole probe, of two models. The
+    noise of FAMILIES is kept beside a batch, in as many draws as any probe has: too much for an audit without noise.
     """
     if min(classes, chunk, batch, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
         raise ValueError(f"no cost for {classes} classes, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
@@ -191,11 +198,12 @@ def cost(
     rows, row = sum(load.rows for load in loads), classes * FLOAT + ROW
     observing = sum(min(chunk, load.items) * load.draws for load in loads) * row * len(roles)
     measuring = max((load.rows for load in loads), default=0) * row * 2
+    inputs = INPUT_COPIES + FAMILIES * max((load.draws for load in loads), default=0)
     measured = all(role in seconds for role in roles)
     return Cost(
         passes=dict.fromkeys(roles, rows),
         disk=rows * row * len(roles),
-        memory=INPUT_COPIES * batch * prod(shape) * FLOAT + COPIES * max(observing, measuring),
+        memory=inputs * batch * prod(shape) * FLOAT + COPIES * max(observing, measuring),
         seconds=sum(rows * seconds[role] for role in roles) if measured else None,
     )
 

@@ -31,7 +31,7 @@ def promised(source: policy.Source) -> Asked:
 
 def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
     """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
-    asked = plan.ask(agreed.checks, Context(opened.class_names(), opened.roles))
+    asked = plan.ask(agreed.checks, Context(opened.class_names(), opened.roles, tuple(opened.data)))
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
     return asked, subjects.plan_of(opened, terms, asked, bound)
 

@@ -1,8 +1,8 @@
 """Random numbers that belong to the data and the probe, never to the order in which things are computed.
 
-One Philox stream (Salmon et al., SC 2011) per (data set, methods, family of probes, item, draw): its key is a
-digest of all five. Batch size, chunks, workers and the choice of items change no bit. The numbers are drawn by
-numpy on the processor, whatever runs the networks.
+One Philox stream (Salmon et al., SC 2011) per (methods, family of probes, item, draw): its key is a digest of all
+four, where an item is its content. The other items of the set, their order and their labels, batch size, chunks and
+workers change no bit. The numbers are drawn by numpy on the processor, whatever runs the networks.
 """
 
 import hashlib
@@ -22,23 +22,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Floats = NDArray[np.float32]
+_ROOM = 2**25
+"""Bytes of numbers that are remembered for the other levels of a family."""
 
 
 @dataclass
 class PhiloxRng:
     """Streams of one family of probes; the levels of one noise are a family and share their numbers.
 
-    Sharing makes a curve over levels compare like with like, and draws the numbers once for all of them: the
-    last batch is remembered.
+    Sharing makes a curve over levels compare like with like, and draws the numbers once for all of them: those of
+    the last batch are remembered, as far as there is room.
     """
 
     seed: bytes
-    _last: dict[tuple[str, int], Floats] = field(default_factory=dict, repr=False)
+    _last: dict[tuple[str, int, tuple[int, ...]], Floats] = field(default_factory=dict, repr=False)
     _items: bytes = b""
 
     @classmethod
     def of(cls, family: Json) -> "PhiloxRng":
-        """Bound to what `family` states: data set (by digest), version of the methods, family of probes."""
+        """Bound to what `family` states: version of the methods, family of probes."""
         return cls(bytes.fromhex(digest.of_json(family)))
 
     def uniform(self, batch: Batch, /) -> "Tensor":
@@ -55,15 +57,18 @@ class PhiloxRng:
         items = batch.ids.tobytes()
         if self._items != items:
             self._items, self._last = items, {}
-        if (kind, batch.draw) not in self._last:
+        asked = (kind, batch.draw, tuple(batch.x.shape))
+        if asked not in self._last:
             out = np.empty(tuple(batch.x.shape), np.float32)
             streams = np.random.Philox(0)
             generator = np.random.Generator(streams)
             for row, item in zip(out, batch.ids, strict=True):
                 streams.state = self._state(streams, kind, bytes(item), batch.draw)
                 draw(generator, row)
-            self._last[kind, batch.draw] = out
-        return torch.from_numpy(self._last[kind, batch.draw].copy())
+            if sum(kept.nbytes for kept in self._last.values()) + out.nbytes > _ROOM:
+                return torch.from_numpy(out)
+            self._last[asked] = out
+        return torch.from_numpy(self._last[asked].copy())
 
     def _state(self, streams: np.random.Philox, kind: str, item: bytes, draw: int) -> "_PhiloxState":
         """The start of the stream of one item and draw."""

@@ -13,8 +13,9 @@ from audit import planning, policy, preparation, runtime, subjects
 from audit.contracts import DataSource, Model
 from audit.evidence import ProbeRecord
 from audit.planning import Cost, Forecast, Load, Typical
+from audit.report import numbers
 from audit.request import AuditFile
-from audit.types import Claim, DataRole, Unit
+from audit.types import Claim, Criterion, DataRole, Sense
 
 _REPEATS = 3
 
@@ -114,18 +115,32 @@ def _seconds(model: Model, source: DataSource, batch: int) -> float:
 
 
 def _table(forecasts: tuple[Forecast, ...]) -> Iterator[str]:
-    width = max((len(each.criterion.claim.id) for each in forecasts), default=0)
-    yield f"{'criterion':<{width}}  {'limit':>12}  {'can pass':>8}  {'can fail':>8}  {'power':>6}  items for 90 %"
-    for each in forecasts:
-        yield (
-            f"{each.criterion.claim.id:<{width}}  {_limit(each):>12}  {_yes(each.reachable):>8}  "
-            f"{_yes(None if each.vacuous is None else not each.vacuous):>8}  {_power(each):>6}  {_items(each)}"
-        ).rstrip()
+    head = ("criterion", "limit", "can pass", "can fail", "power", "items for 90 %", "counts")
+    rows = [head, *(_row(each) for each in forecasts)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for claim, *figures, counts in rows:
+        cells = (figure.rjust(width) for figure, width in zip(figures, widths[1:-1], strict=True))
+        yield "  ".join([claim.ljust(widths[0]), *cells, counts])
+
+
+def _row(each: Forecast) -> tuple[str, ...]:
+    vacuous = each.vacuous
+    return (
+        each.criterion.claim.id, _limit(each), _yes(each.reachable), _yes(None if vacuous is None else not vacuous),
+        _power(each), _items(each), _counts(each.criterion),
+    )  # fmt: skip
 
 
 def _limit(each: Forecast) -> str:
-    unit = "" if each.unit in (Unit.DISTANCE, Unit.ITEMS) else f" {each.unit}"
-    return f"{each.criterion.limit * each.unit.scale:g}{unit}"
+    sign = "≤" if each.criterion.sense is Sense.AT_MOST else "≥"
+    return f"{sign} {numbers.limit(each.criterion.limit * each.unit.scale, each.unit)}"
+
+
+def _counts(criterion: Criterion) -> str:
+    """What a criterion means for the overall verdict."""
+    if criterion.standing:
+        return "every policy"
+    return "waived" if criterion.waived else "required" if criterion.required else "advisory"
 
 
 def _yes(value: bool | None) -> str:

@@ -18,8 +18,8 @@ _TOLERANCE = 1e-3  # far above rounding, far below what another batch does to a 
 Floats = NDArray[np.float32]
 
 
-def require_function(model: Model, source: DataSource, batch: int) -> None:
-    """Raise AuditError for a network that answers the same few items differently.
+def require_function(model: Model, source: DataSource, batch: int) -> float:
+    """Raise AuditError for a network that answers the same few items differently; else the largest difference.
 
     A borderline one could be run until it passes.
     """
@@ -30,7 +30,7 @@ def require_function(model: Model, source: DataSource, batch: int) -> None:
             f"{model.role}: gives different outputs for the same items",
             "A random or stateful network cannot be audited.",
         )
-    _differences(model, whole, _small(model, x))
+    return _differences(model, whole, _small(model, x))
 
 
 def noise(model: Model, source: DataSource, batch: int, stored: Floats) -> float:
@@ -62,8 +62,9 @@ def _differences(model: Model, whole: Floats, others: list[Floats]) -> float:
         same = whole[: len(other)]
         if not np.allclose(same, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
             raise AuditError(
-                f"{model.role}: its outputs for an item depend on the other items of the batch",
-                "Export the network in evaluation mode, without a random part.",
+                f"{model.role}: its outputs for an item depend on the other items of the batch, "
+                "or the ledger holds those of another network",
+                "Export the network in evaluation mode, without a random part; use another --out, without --reuse.",
             )
         with np.errstate(invalid="ignore"):
             largest = max(largest, float(np.nan_to_num(np.abs(same - other), posinf=0.0).max()))

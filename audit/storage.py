@@ -126,6 +126,8 @@ def _sweep(folder: Path) -> None:
 
 def append_line(path: Path, line: str) -> None:
     """Append one synced line; a torn last line is for the reader to discard."""
+    with guarded(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with guarded(path), path.open("a", encoding="utf-8") as stream:
         stream.write(line + "\n")
         stream.flush()

@@ -26,8 +26,8 @@ from audit.types import DataRole, OutputKind, Role
 if TYPE_CHECKING:
     from torch.nn import Module
 
-_CHUNK_BYTES = 2**27
-"""Bytes of outputs, over all probes and models, that wait in memory for their chunk to end."""
+_CHUNK_BYTES = 2**22
+"""Bytes of outputs of one model under one draw of one probe that wait in memory for their chunk to end."""
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
@@ -208,8 +208,8 @@ def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, shape: tup
 def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
     """Everything that is fixed before the first forward pass."""
     classes = asked.context.classes
-    bytes_per_item = 4 * len(classes) * len(subjects.models) * sum(probe.draws for probe in asked.probes)
-    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // bytes_per_item // plan.BATCH * plan.BATCH))
+    # By the classes alone: the size is part of every key, and another check must not make all observations foreign.
+    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (4 * len(classes)) // plan.BATCH * plan.BATCH))
     return PlanFile(
         tool=tool(),
         models=tuple(_model_record(model, terms) for model in subjects.models.values()),

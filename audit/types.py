@@ -232,7 +232,7 @@ class BoundedMean:
 
     @property
     def estimate(self) -> float:
-        return math.fsum(self.values) / len(self.values)
+        return min(max(math.fsum(self.values) / len(self.values), self.low), self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +293,14 @@ Statistic = Proportion | PairedDifference | BoundedMean | OrderStatistic | Exact
 
 @dataclass(frozen=True, slots=True)
 class Presupposition:
-    """The reference's own `accuracy` under a finding's probe, and its `clean` accuracy where that is another."""
+    """The reference's own `accuracy` under a finding's probe, and its `clean` accuracy where that is another.
+
+    `chance` is the share of the items that one gets right by always naming the most frequent class.
+    """
 
     accuracy: Proportion | BoundedMean
     clean: Proportion | None = None
+    chance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,13 +155,13 @@ def _test(criterion: Criterion, finding: Finding | None, policy: Policy) -> Deci
 def _below_floor(presupposed: Presupposition, policy: Policy) -> str:
     """Why the reference is not proven to work where a finding needs it to; '' where it is."""
     accuracy, clean = presupposed.accuracy, presupposed.clean
-    floor = policy.floor if clean is None else policy.floor_share * clean.estimate
+    floor = policy.floor if clean is None else max(policy.floor_share * clean.estimate, presupposed.chance)
     own = Criterion(Claim("reference.accuracy"), Sense.AT_LEAST, floor)
     if 0.0 < floor < 1.0 and p_values(accuracy, own, policy.alpha)[0] <= policy.alpha:
         return ""
     return (
         f"the reference's own accuracy, {100 * accuracy.estimate:.2f} %, is not proven to reach {100 * floor:.4g} %"
-        + ("" if clean is None else f", {policy.floor_share:.0%} of its clean accuracy")
+        + ("" if clean is None else f", {policy.floor_share:.0%} of its clean accuracy or what guessing gets")
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.types import (
     BoundedMean,
@@ -76,13 +78,18 @@ def right(trace: Trace, scope: Scope = (), clean: Proportion | None = None) -> I
     reference, candidate = trace.columns["rank_reference"] == 0, trace.columns["rank_candidate"] == 0
     yield Finding(Claim(REFERENCE.name, scope), own(trace))
     yield Finding(Claim(CANDIDATE.name, scope), share(trace, candidate))
-    presupposes = Presupposition(own(trace), clean)
+    presupposes = Presupposition(own(trace), clean, chance(trace))
     yield Finding(Claim(DROP.name, scope), _drop(trace, reference, candidate), presupposes=presupposes)
 
 
 def own(trace: Trace) -> Proportion | BoundedMean:
     """The reference's own accuracy on a trace."""
     return share(trace, trace.columns["rank_reference"] == 0)
+
+
+def chance(trace: Trace) -> float:
+    """Share of a trace's items in the most frequent class: what always naming that one gets right."""
+    return float(np.bincount(trace.labels).max() / len(trace.labels))
 
 
 def _topk_claim() -> Claim:

@@ -19,7 +19,7 @@ from audit.types import (
     Sense,
     Unit,
 )
-from checks.accuracy import own
+from checks.accuracy import chance, own
 from checks.methods import mean, paired, share
 from checks.perturbations.clean import CLEAN
 
@@ -98,7 +98,7 @@ def decisions(trace: Trace, scope: Scope = (), clean: Proportion | None = None) 
     agree, right = trace.columns["agree"], trace.columns["rank_reference"] == 0
     excess = paired(trace, harm=~agree & right, gain=agree & ~right)
     yield Finding(Claim(AGREEMENT.name, scope), share(trace, agree))
-    yield Finding(Claim(EXCESS.name, scope), excess, presupposes=Presupposition(own(trace), clean))
+    yield Finding(Claim(EXCESS.name, scope), excess, presupposes=Presupposition(own(trace), clean, chance(trace)))
 
 
 def distances(trace: Trace, scope: Scope = ()) -> Iterator[Finding]:

@@ -28,7 +28,8 @@ def paired(trace: Trace, harm: Flags, gain: Flags) -> PairedDifference | Bounded
 
 def mean(trace: Trace, values: NDArray[Any], metric: Metric) -> BoundedMean:
     """Of a distance within the metric's range, averaged over the draws of each item."""
-    return bounded(trace.per_item(values), metric.low, metric.high)
+    means = trace.per_item(values)  # of equal values at the end of the range, rounding goes beyond it
+    return bounded(np.clip(means, metric.low, metric.high), metric.low, metric.high)
 
 
 def bounded(values: NDArray[np.float64], low: float, high: float) -> BoundedMean:

@@ -452,7 +452,7 @@ def test_what_a_lender_forged_is_found_where_it_is_measured_again(broken: World)
     fixed, ledger = plan.load(broken.out), Ledger(broken.out / "ledger")
     reference, candidate = (next(fixed.keys(role, fixed.plan.probes[0])) for role in PAIR)
     ledger.put({candidate: ledger.get(reference)})
-    with pytest.raises(AuditError, match=f"{Role.CANDIDATE}, clean: what an earlier audit lent comes out otherwise"):
+    with pytest.raises(AuditError, match=f"{Role.CANDIDATE}, clean: what an earlier audit lent came out otherwise"):
         body(broken, out=broken.folder / "second", reuse=[broken.out])
 
 

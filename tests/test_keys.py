@@ -10,6 +10,7 @@ import audit
 from audit import plan
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord, Run
+from audit.ledger import Ledger
 from audit.plan import PlanFile
 from audit.types import PAIR, Role
 from tests.world import Items, World
@@ -110,7 +111,7 @@ def audited(world: World) -> World:
 def test_a_run_of_the_same_is_taken_over_whole(audited: World) -> None:
     run = second(audited)
     assert run.passes == {"reference": 0, "candidate": 0}
-    assert len(run.reused) == 4  # observations and the noise of the runtime
+    assert len(run.reused) == 2
 
 
 def nothing_reused(run: Run) -> bool:
@@ -148,7 +149,31 @@ def test_preprocessing_of_one_model_costs_its_own_passes_only(audited: World) ->
     audited.audit.write_text(f"{text}\n[candidate.preprocessing]\nmean = [0.1, 0.1, 0.1]\n")
     run = second(audited)
     assert run.passes == {"reference": 0, "candidate": 400}
-    assert len(run.reused) == 2
+    assert len(run.reused) == 1
+
+
+def test_what_was_refuted_stays_refuted(audited: World) -> None:
+    """The dice cannot be thrown again: neither by a second start, nor without the lender."""
+    fixed = plan.load(audited.out)
+    key = next(fixed.keys(Role.CANDIDATE, fixed.plan.probes[0]))
+    ledger = Ledger(audited.out / "ledger")
+    columns = {name: values.copy() for name, values in ledger.get(key).items()}
+    columns["output"] += 0.5
+    ledger.put({key: columns})
+    audited.policy.write_text("recheck_reused = 100.0\n" + audited.policy.read_text())
+    with pytest.raises(AuditError, match="came out otherwise"):
+        second(audited)
+    for reuse in ([audited.out], []):
+        with pytest.raises(AuditError, match="the ledger holds those of another"):
+            audit.run(audited.audit, out=audited.folder / "second", reuse=reuse, pdf=False)
+
+
+def test_what_was_lent_is_measured_again_after_an_interruption_too(audited: World) -> None:
+    audited.policy.write_text("recheck_reused = 100.0\n" + audited.policy.read_text())
+    assert len(second(audited).reused) == 2
+    again = audit.run(audited.audit, out=audited.folder / "second", pdf=False).evidence.run
+    assert len(again.reused) == 2
+    assert again.passes == {"reference": 400, "candidate": 400}
 
 
 def test_a_lender_is_an_audit(world: World, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.ledger import Ledger
 from audit.types import Role
-from tests.world import CLASSES, Items, Scores, World, network, weights
+from tests.world import CLASSES, INPUT, Items, Scores, World, network, weights
 
 FRAGILE = weights(second=2000.0)
 """Right on clean items, whose second row is black; there any noise drowns the first row."""
@@ -50,6 +50,13 @@ def decided(body: Body, claim: str) -> DecisionRecord:
     return next(decision for decision in body.decisions if decision.claim == claim)
 
 
+def _of_noise(strength: float) -> np.ndarray:
+    """Weights that name the first class as soon as the last row of an item is not black."""
+    w = np.zeros((*INPUT, CLASSES), np.float32)
+    w[2, -1, :, 0] = strength
+    return w.reshape(-1, CLASSES)
+
+
 DROP = "accuracy.drop@level={},noise=uniform"
 
 
@@ -59,8 +66,7 @@ def test_what_keeps_its_accuracy_and_breaks_under_noise_fails(world: World) -> N
     assert decided(body, "accuracy.drop").verdict == "PASS"
     assert decided(body, DROP.format("8/255")).verdict == "FAIL"
     drop = found(body, DROP.format("8/255")).estimate
-    # Of four classes the drowned candidate names the right one as often as chance does.
-    assert drop is not None and pytest.approx(drop, abs=12) == 100 * (0.98 - 1 / CLASSES)
+    assert drop is not None and drop > 40  # of four classes the drowned candidate names the right one by chance
     assert body.verdict.overall == "FAIL"
 
 
@@ -108,6 +114,63 @@ def test_more_draws_keep_the_numbers_of_the_earlier_ones(world: World) -> None:
     noisy(again, draws=3)
     assert np.array_equal(*(outputs(each, "uniform noise 8/255") for each in (world, again)))
     assert not np.array_equal(outputs(world, "uniform noise 8/255"), outputs(world, "clean"))
+
+
+def test_the_order_and_the_choice_of_items_change_no_bit_of_the_noise(world: World) -> None:
+    noisy(world)
+    part = World(world.folder / "part")
+    x, y = part.items.arrays()
+    rows = np.random.default_rng(1).permutation(len(y))[:300]
+    np.savez(part.data, x=x[rows], y=y[rows])
+    noisy(part)
+    assert np.array_equal(outputs(part, "uniform noise 8/255"), outputs(world, "uniform noise 8/255")[rows])
+
+
+def test_a_reference_that_only_guesses_excuses_no_candidate(tmp_path: Path) -> None:
+    """Nine in ten items are of one class, and under noise the reference names it always: far above half."""
+    n = 1000
+    labels = np.where(np.arange(n) < 900, 0, np.arange(n) % CLASSES)
+    scores = np.zeros((n, CLASSES), np.int64)
+    scores[np.arange(n), labels] = 200
+    world = World(tmp_path / "w", Scores(labels, scores, scores))
+    x, y = world.items.arrays()
+    x[:, -1, :, 2] = 0
+    np.savez(world.data, x=x, y=y)
+    for path in (world.reference, world.candidate):
+        network(path, weights() + _of_noise(2000.0))
+    body = noisy(world, levels="[8]", policy=limit(DROP.format("8/255")))
+    assert found(body, "reference.accuracy@level=8/255,noise=uniform").estimate == pytest.approx(92.5, abs=1)
+    assert decided(body, DROP.format("8/255")).reason == "reference-floor"
+
+
+def test_means_over_draws_stay_in_their_range(world: World) -> None:
+    network(world.candidate, weights(-2000.0))  # always as far from the reference as can be
+    body = noisy(world, draws=7, policy=limit("functional.softmax_l2@level=8/255,noise=uniform", 0.1, "distance"))
+    assert decided(body, "functional.softmax_l2@level=8/255,noise=uniform").verdict == "FAIL"
+
+
+def test_data_that_no_check_looks_at_are_named(world: World) -> None:
+    world.audit.write_text(world.audit.read_text() + '\n[data.shifted]\npath = "test.npz"\n')
+    body = audit.run(world.audit, pdf=False).evidence.body
+    assert "the shifted data: given, and looked at by no check" in body.not_covered
+
+
+def test_near_ties_among_the_last_classes_count_too(tmp_path: Path) -> None:
+    """The label is among the first five by its index alone: all but one output are equal."""
+    n, classes = 400, 8
+    labels = np.arange(n) % 4
+    reference = np.zeros((n, classes), np.int64)
+    reference[np.arange(n), labels] = 200
+    candidate = np.zeros((n, classes), np.int64)
+    candidate[:, 7] = 200
+    world = World(tmp_path / "w", Scores(labels, reference, candidate))
+    x, y = world.items.arrays()
+    y[:4] = [4, 5, 6, 7]
+    np.savez(world.data, x=x, y=y)
+    text = world.policy.read_text().partition("[[criterion]]")[0]
+    world.policy.write_text(text + limit("accuracy.topk_drop@k=5", 5.0))
+    part = decided(audit.run(world.audit, pdf=False).evidence.body, "accuracy.topk_drop@k=5")
+    assert part.p_pass_adverse is not None and part.verdict != "PASS"
 
 
 def test_a_broken_reference_excuses_no_candidate(world: World) -> None:

@@ -23,6 +23,8 @@ from tests.world import CLASSES, INPUT
 BATCH = 8
 ITEMS = torch.from_numpy(np.random.default_rng(0).random((BATCH + 5, *INPUT), np.float32))
 CPU = torch.device("cpu")
+ELSEWHERE = Path(__file__).with_name("report")
+"""A folder that `tests.torchnets` does not lie in: it is then as good as installed, and imported once."""
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -36,8 +38,8 @@ def saved(path: Path, tensors: Mapping[str, Any], **options: Any) -> Path:
     return path
 
 
-def factory(name: str = "net", base: Path = Path(), **arguments: Any) -> Factory:
-    return Factory(f"tests.torchnets:{name}", arguments, base)
+def factory(name: str = "net", **arguments: Any) -> Factory:
+    return Factory(f"tests.torchnets:{name}", arguments, ELSEWHERE)
 
 
 def load(

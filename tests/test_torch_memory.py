@@ -1,6 +1,7 @@
 """Modules handed over by a Python program: copied at once, identified by what they compute."""
 
 import importlib.util
+import logging
 import threading
 from pathlib import Path
 
@@ -141,3 +142,23 @@ def test_tensors_that_are_not_dense_are_refused() -> None:
     module.register_buffer("sparse", torch.eye(3).to_sparse())
     with pytest.raises(AuditError, match="holds tensors that are not dense"):
         model_of(module)
+
+
+def test_a_module_known_by_its_weights_alone_never_takes_over_observations() -> None:
+    def runtime(module: nn.Module) -> dict[str, str | int]:
+        torch.manual_seed(0)
+        return dict(model_of(module).runtime)
+
+    first, second = (runtime(Branching()) for _ in range(2))
+    assert first.pop("session") != second.pop("session")
+    assert first == second
+    assert runtime(net()) == runtime(net())
+
+
+def test_a_failed_export_prints_nothing(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    model = model_of(Branching())
+    model.verify_unchanged()
+    assert model.deviations
+    assert (tuple(capfd.readouterr()), caplog.messages) == (("", ""), [])
+    logging.getLogger("torch").warning("as before")
+    assert "as before" in caplog.messages

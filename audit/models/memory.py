@@ -1,7 +1,11 @@
 """Modules that a Python program hands over: copied at once, and identified by the program they compute."""
 
 import inspect
+import logging
+import secrets
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -30,7 +34,9 @@ def of_module(
     """A copy of a module as a model; what is done to the module later changes nothing.
 
     Its identity is the digest of its exported program. Where torch cannot export it, only its weights identify it,
-    and `deviations` says so. Every forward pass has `batch` items. Raises AuditError where the module cannot be
+    and `deviations` says so; as that is too little to tell two modules apart, its runtime then holds a random
+    `session`, so that observations of one audit never stand in for those of another. Every forward pass has `batch`
+    items. Raises AuditError where the module cannot be
     copied or run.
     """
     label = f"the {role}'s module"
@@ -59,7 +65,7 @@ def of_module(
         nonzero=nonzero,
         classes=classes,
         runner=runner,
-        runtime=runner.runtime | ({} if program else {"architecture_sha256": _sources(runner.module)}),
+        runtime=runner.runtime | ({} if program else _by_weights(runner.module)),
         recheck=recheck,
         deviations=() if program else (f"identity of the {role}: weights only",),
     )
@@ -74,8 +80,7 @@ def _program(runner: Runner, shape: tuple[int, int, int]) -> str | None:
     module = network.copied(runner.module, runner.label).to("cpu")
     example = torch.zeros(2, *shape, device="cpu")
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with _quiet(), torch.no_grad():
             program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except Exception:  # code of others meets a compiler: whatever fails, there is no program
         return None
@@ -89,6 +94,28 @@ def _program(runner: Runner, shape: tuple[int, int, int]) -> str | None:
     return digest.of_json(
         {"graphs": graphs, "signature": signature, "tensors": network.fingerprint(tensors, runner.label)}
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is said of a failed export: dumps of graphs help nobody, and `deviations` says what follows from it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _by_weights(module: Module) -> dict[str, str | int]:
+    """What the runtime of a module without a program says besides.
+
+    Code and attributes outside its weights can change what it computes without a trace in any digest of ours, so
+    the `session` keeps its observations from being taken over by a later audit.
+    """
+    return {"architecture_sha256": _sources(module), "session": secrets.token_hex(16)}
 
 
 def _sources(module: Module) -> str:

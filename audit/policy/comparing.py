@@ -30,6 +30,9 @@ def _rules(old: Preview, new: Preview) -> Iterator[str]:
     mine, theirs = ("all" if part.checks is None else ", ".join(sorted(part.checks)) for part in (a, b))
     if mine != theirs:
         yield f"changed  checks: {mine} → {theirs}"
+    if a.recheck_reused != b.recheck_reused:
+        tighter = b.recheck_reused > a.recheck_reused
+        yield _line(tighter, "recheck_reused", f"{figure(a.recheck_reused)} %", f"{figure(b.recheck_reused)} %")
     yield from _settings(a, b)
 
 

@@ -60,6 +60,7 @@ def show(found: Preview) -> str:
         f"accepts   {', '.join(policy.accept)}",
         f"reference {floor(found.source.file.reference_floor)}",
         f"checks    {'all' if policy.checks is None else ', '.join(policy.checks)}",
+        f"reuse     {figure(policy.recheck_reused)} % of what an earlier audit lends is measured again",
         *(f"settings  {check}.{name} = {value}" for check, name, value in settings(policy)),
         *(f"waiver    {w.id}: {w.claim} until {w.expires}, by {w.by}: {w.reason}" for w in policy.waivers),
         "",

@@ -59,6 +59,11 @@ class Classification:
         ties: NDArray[np.bool_] = (top[:, 1] - top[:, 0]) <= _reach(out, noise)
         return ties
 
+    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> bool:
+        """Whether any two outputs of a row are closer than the runtime could have moved them apart."""
+        steps = np.diff(np.sort(out, axis=1), axis=1)
+        return bool((steps <= _reach(out, noise)[:, None]).any())
+
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns [N]: ranks of the label, agreement, and distances between the two softmax outputs.
 
@@ -71,13 +76,10 @@ class Classification:
         logs = [_log_probabilities(side.columns["output"], side.kind) for side in (reference, other)]
         p, q = np.exp(logs[0]), np.exp(logs[1])
         agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
-        ranks = [_rank(out, labels) for out in raw]
         if adverse:
             agree &= ~(self.near_ties(raw[0], reference.noise) | self.near_ties(raw[1], other.noise))
-            ranks = [_best_rank(raw[0], labels, reference.noise), _worst_rank(raw[1], labels, other.noise)]
         return {
-            "rank_reference": ranks[0],
-            "rank_candidate": ranks[1],
+            **_ranks(labels, reference, other, adverse=adverse),
             "agree": agree,
             "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
             "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
@@ -108,6 +110,18 @@ def _log_probabilities(raw: NDArray[np.float32], kind: OutputKind) -> Floats:
     shifted = out - out.max(axis=1, keepdims=True)
     logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return logs
+
+
+def _ranks(labels: NDArray[np.int64], reference: Side, other: Side, *, adverse: bool) -> Columns:
+    """Ranks of the label by both; none where items have no labels, so that no check can take -1 for a class."""
+    if (labels < 0).any():
+        return {}
+    first, second = reference.columns["output"], other.columns["output"]
+    if adverse:
+        ranks = _best_rank(first, labels, reference.noise), _worst_rank(second, labels, other.noise)
+    else:
+        ranks = _rank(first, labels), _rank(second, labels)
+    return {"rank_reference": ranks[0], "rank_candidate": ranks[1]}
 
 
 def _rank(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
