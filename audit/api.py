@@ -139,8 +139,8 @@ def compare(
 
     The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
     `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y). A module that
-    torch cannot export is identified by its weights alone, and its audit cannot be accepted. Raises AuditError for
-    anything that cannot be used.
+    torch cannot export is identified by its weights alone: its audit cannot be accepted, nor resumed. Raises
+    AuditError for anything that cannot be used.
     """
     runtime.prepare()
     clock = Clock()

@@ -20,6 +20,7 @@ def modules() -> Iterator[None]:
     yield
     for name in sys.modules.keys() - before.keys():
         del sys.modules[name]
+    sys.modules.update(before)
 
 
 def write(folder: Path, **sources: str) -> Path:
