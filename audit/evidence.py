@@ -205,27 +205,18 @@ class DecisionRecord(Record):
         return self.required and self.applicable and not self.waiver
 
     def by_its_figures(self, alpha: float) -> set[VerdictName]:
-        """The verdicts that its figures allow, by the rules of `audit.verdict`; none where they contradict each other.
-
-        It is one, but where the margin prints as zero: the last digit, which is not on record, tells the side.
-        """
-        sign = 1 if self.sense == "at_most" else -1
-        if self.p_pass is None or self.p_fail_holm is None:
-            return {"NOT EVALUATED"} if self.p_pass is self.p_fail_holm is self.p_pass_adverse else set()
-        if self.estimate is None or self.margin is None:
+        """What `audit.verdict` could make of its figures; a margin that is rounded to zero allows either side."""
+        if self.p_pass is None or self.p_fail_holm is None or self.estimate is None or self.margin is None:
+            absent = {self.p_pass, self.p_fail, self.p_fail_holm, self.p_pass_adverse} == {None}
+            return {"NOT EVALUATED"} if absent else set()
+        distance = self.limit - self.estimate if self.sense == "at_most" else self.estimate - self.limit
+        if not math.isclose(self.margin, distance, rel_tol=1e-9, abs_tol=1e-9):
             return set()
-        if not math.isclose(self.margin, sign * (self.limit - self.estimate), rel_tol=1e-9, abs_tol=1e-9):
-            return set()
-        sides = {True, False} if self.margin == 0 else {self.margin > 0}
-        return {self._on_side(self.p_pass, self.p_fail_holm, alpha, kept=kept) for kept in sides}
-
-    def _on_side(self, p_pass: float, p_fail: float, alpha: float, *, kept: bool) -> VerdictName:
-        if kept and p_pass <= alpha:
-            tied = self.p_pass_adverse is not None and self.p_pass_adverse > alpha
-            return "CONDITIONAL PASS" if tied else "PASS"
-        if p_fail <= alpha:
-            return "FAIL"
-        return "CONDITIONAL PASS" if kept else "CONDITIONAL FAIL"
+        failed, firm = self.p_fail_holm <= alpha, self.p_pass_adverse is None or self.p_pass_adverse <= alpha
+        beyond: VerdictName = "FAIL" if failed else "CONDITIONAL FAIL"
+        kept: VerdictName = "FAIL" if failed else "CONDITIONAL PASS"
+        within: VerdictName = kept if self.p_pass > alpha else "PASS" if firm else "CONDITIONAL PASS"
+        return {within, beyond} if self.margin == 0 else {within if self.margin > 0 else beyond}
 
 
 class VerdictRecord(Record):
@@ -259,40 +250,34 @@ class Body(Record):
     def _verdict_follows(self) -> "Body":
         """A record that says otherwise than its own decisions is no evidence."""
         self._require_every_decision()
-        self._require_grounds_for_exceptions()
-        counting = [part for part in self.decisions if part.counts]
-        counts = Counter(part.verdict for part in counting)
-        speaks = any(
-            part.counts and rule.of_pair and not rule.standing
-            for part, rule in zip(self.decisions, self.policy.criteria, strict=True)
-        )
+        self._require_grounds()
+        judged = zip(self.decisions, self.policy.criteria, strict=True)
+        speaks = any(part.counts and rule.of_pair and not rule.standing for part, rule in judged)
+        counts = Counter(part.verdict for part in self.decisions if part.counts)
         overall = max([*counts, *(() if speaks else ("NOT EVALUATED",))], key=_RANKS.index)
         stated = self.verdict
         accepted = overall in self.policy.accept and not stated.exploratory and not self.deviations
-        if (stated.overall, stated.accepted) != (overall, accepted):
-            raise ValueError("its verdict does not follow from its decisions")
-        if stated.counts != {name: counts[name] for name in _RANKS}:
-            raise ValueError("its counts are not those of its decisions")
-        if stated.exit_code != (0 if accepted else _CODES.get(overall, ExitCode.CONDITIONAL)):
-            raise ValueError("its exit code does not follow from its verdict")
+        code = ExitCode.ACCEPTED if accepted else _CODES.get(overall, ExitCode.CONDITIONAL)
+        follows = (overall, accepted, code, {name: counts[name] for name in _RANKS})
+        if (stated.overall, stated.accepted, stated.exit_code, stated.counts) != follows:
+            raise ValueError("its verdict, exit code and counts do not follow from its decisions")
         return self
 
     def _require_every_decision(self) -> None:
-        """One decision for every criterion of the policy, and no other; each follows from its own figures."""
+        """One decision for every criterion of the policy, and no other."""
         asked = [(rule.claim, rule.sense, rule.required, rule.unit) for rule in self.policy.criteria]
         if [(part.claim, part.sense, part.required, part.unit) for part in self.decisions] != asked:
             raise ValueError("its decisions are not those that its policy asks for")
+
+    def _require_grounds(self) -> None:
+        """Each decision follows from its own figures, and only what the policy says takes it out of the verdict."""
+        waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
+        applying = {Claim.parse(part.claim).series for part in self.decisions if part.counts}
         for part, rule in zip(self.decisions, self.policy.criteria, strict=True):
             if not math.isclose(part.limit, rule.limit, rel_tol=1e-9):
                 raise ValueError(f"{part.claim} was decided at another limit than its policy's")
             if part.verdict not in part.by_its_figures(self.policy.alpha):
                 raise ValueError(f"{part.claim} is not {part.verdict} by its own figures")
-
-    def _require_grounds_for_exceptions(self) -> None:
-        """Only what the policy says takes a decision out of the verdict."""
-        waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
-        applying = {Claim.parse(part.claim).series for part in self.decisions if part.counts}
-        for part, rule in zip(self.decisions, self.policy.criteria, strict=True):
             if part.waiver and (rule.standing or (part.waiver, part.claim) not in waived):
                 raise ValueError(f"{part.claim} is waived by nobody who could")
             floored = rule.only_where_reference_holds and part.reason == "reference-floor" and part.p_pass is None

@@ -38,7 +38,8 @@ ROW = 32 + 4 + 8  # bytes of a stored row besides the outputs: id, draw, label
 FLOAT = 4  # bytes
 COPIES = 3  # of a chunk while it is stored, and of a trace while it is joined: parts, whole, encoded or compared
 INPUT_COPIES = 4  # of a batch: as read, as handed to the probe, as perturbed, and how far it was moved
-FAMILIES = 2  # uniform and Gaussian: all levels of a kind of noise share its numbers, kept for each draw of a batch
+FAMILIES = 2  # uniform and Gaussian: all levels of a kind of noise share its numbers, kept for each draw of a batch,
+FAMILY = 2**25  # as far as this many bytes reach: what `audit.randomness` has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def cost(
 
     Stored outputs are float32, one per class; an item is float32 of `shape` (channels, height, width). A batch goes
     through all probes, so that memory holds a chunk of each; judging holds one whole probe, of two models. The
-    noise of FAMILIES is kept beside a batch, in as many draws as any probe has: too much for an audit without noise.
+    noise of FAMILIES is kept beside a batch, in as many draws as any probe has: too much where there is no noise.
     """
     if min(classes, chunk, batch, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
         raise ValueError(f"no cost for {classes} classes, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
@@ -198,12 +199,13 @@ def cost(
     rows, row = sum(load.rows for load in loads), classes * FLOAT + ROW
     observing = sum(min(chunk, load.items) * load.draws for load in loads) * row * len(roles)
     measuring = max((load.rows for load in loads), default=0) * row * 2
-    inputs = INPUT_COPIES + FAMILIES * max((load.draws for load in loads), default=0)
+    images = batch * prod(shape) * FLOAT
+    noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)
     return Cost(
         passes=dict.fromkeys(roles, rows),
         disk=rows * row * len(roles),
-        memory=inputs * batch * prod(shape) * FLOAT + COPIES * max(observing, measuring),
+        memory=INPUT_COPIES * images + noise + COPIES * max(observing, measuring),
         seconds=sum(rows * seconds[role] for role in roles) if measured else None,
     )
 

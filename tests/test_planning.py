@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from audit.planning import Load, Typical, cost, forecast, impossible, more_items
+from audit import randomness
+from audit.planning import FAMILY, Cost, Load, Typical, cost, forecast, impossible, more_items
+from audit.rehearsal import Rehearsal
 from audit.stats.means import p_at_most
 from audit.stats.planning import PairedDesign
 from audit.types import (
@@ -73,8 +76,11 @@ def test_one_class_has_the_items_of_the_class() -> None:
     assert impossible((few, many)) == (few,)
 
 
-def test_only_required_criteria_are_impossible() -> None:
-    found = forecast([criterion("share", 0.001, required=False), criterion("share", 0.002)], METRICS, 100, 0.05)
+def test_only_criteria_that_count_are_impossible() -> None:
+    waived = replace(criterion("share", 0.003), waived=True)
+    rules = [criterion("share", 0.001, required=False), waived, criterion("share", 0.002)]
+    found = forecast(rules, METRICS, 100, 0.05)
+    assert [each.reachable for each in found] == [False, False, False]
     assert [each.criterion.limit for each in impossible(found)] == [0.002]
 
 
@@ -161,12 +167,42 @@ def test_cost_counts_what_is_stored_and_run() -> None:
     assert found.passes == {Role.REFERENCE: 40_000, Role.CANDIDATE: 40_000}
     assert found.disk == 2 * 40_000 * (10 * 4 + 44)
     assert found.seconds == pytest.approx(120.0)
-    assert found.memory == 3 * 256 * 3072 * 4 + 3 * 30_000 * 84 * 2
+    assert found.memory == (4 + 2 * 3) * 256 * 3072 * 4 + 3 * 30_000 * 84 * 2
     assert cost([Load(10_000)], roles, {Role.REFERENCE: 0.002}, **sizes).seconds is None
     with pytest.raises(ValueError, match="seconds"):
         cost([], roles, {Role.REFERENCE: float("nan")}, **sizes)
     with pytest.raises(ValueError, match="no cost"):
         cost([Load(5, draws=0)], roles, seconds, **sizes)
+
+
+def test_no_more_noise_is_counted_than_is_kept() -> None:
+    assert FAMILY == randomness._ROOM
+    sizes = {"classes": 10, "chunk": 4096, "batch": 256, "shape": (3, 224, 224)}
+    once, often = (cost([Load(1, draws)], (Role.REFERENCE,), {}, **sizes).memory for draws in (1, 2))
+    assert once == 4 * 256 * 3 * 224 * 224 * 4 + 2 * FAMILY + 3 * 84 * 2
+    assert often - once == 3 * 84 * 2
+
+
+def test_the_table_tells_side_unit_and_what_counts() -> None:
+    own = metric("share", Kind.PROPORTION)
+    shares = {"share": own, "agreement": replace(METRICS["agreement"], unit=Unit.PERCENT)}
+    shares["distance"] = replace(METRICS["distance"], unit=Unit.DISTANCE)
+    rules = [
+        criterion("share", 0.01),
+        criterion("share", 0.025, required=False),
+        replace(criterion("share", 0.02), waived=True),
+        replace(criterion("agreement", 0.01), standing=True),
+        criterion("distance", 1.0),
+    ]
+    found = Rehearsal(500, (), Cost({}, 0, 0, None), forecast(rules, shares, 500, 0.05))
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in found.lines()]
+    head, *rows = lines[lines.index("") + 1 :]
+    assert head.split()[-1] == "counts"
+    told = [(" ".join(row.split()).partition(" yes ")[0], row[head.index("counts") :]) for row in rows]
+    assert told == [
+        ("share ≤ 1 point", "required"), ("share ≤ 2.5 points", "advisory"), ("share ≤ 2 points", "waived"),
+        ("agreement ≥ 1 %", "every policy"), ("distance ≤ 1", "required"),
+    ]  # fmt: skip
 
 
 def test_planning_loads_no_runtime() -> None:

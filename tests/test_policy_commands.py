@@ -64,6 +64,14 @@ def test_show_has_every_limit_in_force(tmp_path: Path) -> None:
         assert words in text
     assert "W-1: accuracy.drop until 2030-12-31, by Release Board: known, and mitigated" in text
     assert "as written" not in text
+    assert "0 % of what an earlier audit lends" in text
+
+
+def test_what_is_measured_again_is_shown_and_compared(tmp_path: Path) -> None:
+    never, often = (told(tmp_path, DROP, head=HEAD + f"recheck_reused = {share}\n") for share in (0.0, 2.5))
+    assert "2.5 % of what an earlier audit lends is measured again" in show(often)
+    assert diff(never, often) == ("tighter  recheck_reused: 0 % → 2.5 %",)
+    assert diff(often, never) == ("looser   recheck_reused: 2.5 % → 0 %",)
 
 
 def test_show_says_why_it_cannot_expand(tmp_path: Path) -> None:
@@ -174,8 +182,8 @@ def test_check_finds_every_problem_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ([], "no criterion about the two models is required"),
-        ([criterion("accuracy.drop", more="required = false\n")], "no criterion about the two models is required"),
+        ([], "no criterion about the candidate is required"),
+        ([criterion("accuracy.drop", more="required = false\n")], "no criterion about the candidate is required"),
         ([DROP, waiver()], "every required criterion is waived"),
     ],
 )
@@ -244,12 +252,13 @@ def test_version_1_asks_what_it_asked(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "limit"), [("screening", 3.0), ("standard", 2.0), ("strict", 1.0)])
-def test_version_2_adds_noise_and_nothing_else(name: str, limit: float) -> None:
+def test_version_2_adds_noise_and_measures_again(name: str, limit: float) -> None:
     first, second = (preview(policy.read(f"{name}/{version}", Path()), real) for version in (1, 2))
     added = {line for line in diff(first, second) if not line.startswith("changed ")}
     required = f"≤ {limit:g} points, required where the reference holds"
     advisory = required.replace("required", "advisory")
-    assert added == {
+    again = {"tighter  recheck_reused: 0 % → 2 %"} if name == "strict" else set()
+    assert added == again | {
         f"added    accuracy.drop@level={level}/255,noise={noise}: {advisory if level == 16 else required}"
         for noise in ("uniform", "gaussian")
         for level in (2, 4, 8, 16)
