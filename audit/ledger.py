@@ -89,7 +89,7 @@ class Ledger:
             raise AuditError(f"{_path(self.folder, key)}: not in the ledger", "Run the audit again to measure it.")
         content = _sealed_bytes(self.folder, key, self._seals[key])
         try:
-            table = pq.read_table(io.BytesIO(content), use_threads=False)
+            table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
         except pa.ArrowException as error:
             raise AuditError(
                 f"{_path(self.folder, key)}: is no observation", "Delete the ledger, run again."

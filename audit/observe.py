@@ -14,7 +14,7 @@ from audit.contracts import Batch, Columns, DataSource, Model, Probe, Task
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.ledger import Ledger
-from audit.perturbing import BrokenProbeError, Verified
+from audit.perturbing import BrokenProbeError, Scratch, Verified
 from audit.plan import PlanFile
 from audit.randomness import PhiloxRng
 from audit.types import DataRole, Missing, Role
@@ -42,6 +42,7 @@ class Observer:
     progress: Progress
     passes: Counter[Role] = field(default_factory=Counter)
     noises: dict[Role, float] = field(default_factory=dict)
+    scratch: Scratch = field(default_factory=Scratch)
     _streams: dict[str, PhiloxRng] = field(default_factory=dict)
 
     def observe(self, probes: Sequence[Probe]) -> None:
@@ -101,7 +102,7 @@ class _Job:
     def __init__(self, probe: Probe, observer: Observer) -> None:
         plan, ledger = observer.plan, observer.ledger
         self.probe, self._observer = probe, observer
-        self._verified = Verified(probe, observer.rng(probe))
+        self._verified = Verified(probe, observer.rng(probe), observer.scratch)
         self._record = plan.probe(digest.of_json(probe.canonical()))
         self._chunk, self._items = plan.plan.chunk, plan.dataset(probe.data).items
         per_role = {role: plan.keys(role, self._record) for role in observer.models}

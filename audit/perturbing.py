@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.contracts import Batch, Perturbed, Probe, Rng
 from audit.types import Missing
@@ -22,31 +23,49 @@ class BrokenProbeError(Exception):
         self.why = Missing(reason, detail)
 
 
+class Scratch:
+    """Arrays used again for every batch: new ones cost more, in pages that the system must clear, than the checks."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.float32]] = {}
+
+    def like(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """An array of the shape of `x` [N, …] under a name; what it held is gone."""
+        kept = self._arrays.get(name)
+        if kept is None or kept.shape[1:] != x.shape[1:] or len(kept) < len(x):
+            kept = self._arrays[name] = np.empty(x.shape, np.float32)
+        return kept[: len(x)]
+
+
 class Verified:
     """A probe whose every batch is checked, and whose effect is checked once per chunk."""
 
-    def __init__(self, probe: Probe, rng: Rng) -> None:
+    def __init__(self, probe: Probe, rng: Rng, scratch: Scratch) -> None:
         self.probe = probe
-        self._rng = rng
+        self._rng, self._scratch = rng, scratch
         self._seen = self._changed = 0
         self._columns: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] | None = None
 
     def perturb(self, batch: Batch) -> Perturbed:
-        """The perturbed batch; raises BrokenProbeError where it is not what the probe promised."""
+        """The perturbed batch, good until the next; raises BrokenProbeError where it is not what the probe promised."""
         import torch
 
-        handed = replace(batch, ids=batch.ids.copy(), x=batch.x.clone(), y=None if batch.y is None else batch.y.clone())
+        original = batch.x.numpy()
+        copy = self._scratch.like("copy", original)
+        np.copyto(copy, original)
+        y = None if batch.y is None else batch.y.clone()
+        handed = replace(batch, ids=batch.ids.copy(), x=torch.from_numpy(copy), y=y)
         try:
             made = self.probe.perturb(handed, self._rng)
             if isinstance(getattr(made, "x", None), torch.Tensor):
-                made = Perturbed(made.x.detach(), made.columns)
+                made = Perturbed(made.x.detach().contiguous(), made.columns)
         except MemoryError:
             raise
         except (Exception, SystemExit) as error:  # code of others: whatever it does, it must not decide by crashing
             raise self._broken("probe-crashed", f"{type(error).__name__}: {error}") from error
         self._require_alike(made, batch)
         self._require_effect(made, batch)
-        return Perturbed(made.x.contiguous(), dict(made.columns))
+        return Perturbed(made.x, dict(made.columns))
 
     def end_chunk(self) -> None:
         """Raise BrokenProbeError where too few items of the chunk were changed: a dead perturbation is a free PASS.
@@ -90,11 +109,14 @@ class Verified:
         self._columns = kinds
 
     def _require_effect(self, made: Perturbed, batch: Batch) -> None:
-        moved = made.x.sub(batch.x).flatten(1).abs_()
-        farthest = moved.amax(1)
+        original = batch.x.numpy()
+        moved = self._scratch.like("moved", original)
+        np.subtract(made.x.numpy(), original, out=moved)
+        rows = moved.reshape(len(moved), -1)
+        farthest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
         budget = self.probe.budget
         if budget is not None:
-            distance = float(farthest.max() if budget.norm == "linf" else moved.square_().sum(1).sqrt_().max())
+            distance = float(farthest.max() if budget.norm == "linf" else np.linalg.norm(rows, axis=1).max())
             if not distance <= budget.radius:
                 raise self._broken(
                     "budget-exceeded",

@@ -18,7 +18,7 @@ from audit.contracts import Batch
 from audit.digest import Json
 
 if TYPE_CHECKING:
-    from numpy.random._philox import _PhiloxInternal, _PhiloxState  # numpy names these types nowhere else
+    from numpy.random._philox import _PhiloxInternal  # numpy names these types nowhere else
     from torch import Tensor
 
 Floats = NDArray[np.float32]
@@ -36,6 +36,7 @@ class PhiloxRng:
 
     seed: bytes
     _last: dict[tuple[str, int, tuple[int, ...]], Floats] = field(default_factory=dict, repr=False)
+    _spare: dict[tuple[str, int, tuple[int, ...]], Floats] = field(default_factory=dict, repr=False)
     _items: bytes = b""
 
     @classmethod
@@ -56,22 +57,24 @@ class PhiloxRng:
 
         items = batch.ids.tobytes()
         if self._items != items:
-            self._items, self._last = items, {}
+            self._items, self._spare, self._last = items, {**self._spare, **self._last}, {}
         asked = (kind, batch.draw, tuple(batch.x.shape))
         if asked not in self._last:
-            out = np.empty(tuple(batch.x.shape), np.float32)
+            # A new array costs more, in pages that the system must clear, than the numbers do.
+            out = self._spare.pop(asked, None)
+            out = np.empty(tuple(batch.x.shape), np.float32) if out is None else out
             streams = np.random.Philox(0)
-            generator = np.random.Generator(streams)
+            generator, start = np.random.Generator(streams), streams.state
             for row, item in zip(out, batch.ids, strict=True):
-                streams.state = self._state(streams, kind, bytes(item), batch.draw)
+                start["state"] = self._start(kind, bytes(item), batch.draw)
+                streams.state = start
                 draw(generator, row)
             if sum(kept.nbytes for kept in self._last.values()) + out.nbytes > _ROOM:
                 return torch.from_numpy(out)
             self._last[asked] = out
         return torch.from_numpy(self._last[asked].copy())
 
-    def _state(self, streams: np.random.Philox, kind: str, item: bytes, draw: int) -> "_PhiloxState":
+    def _start(self, kind: str, item: bytes, draw: int) -> "_PhiloxInternal":
         """The start of the stream of one item and draw."""
         key = hashlib.sha256(self.seed + kind.encode() + draw.to_bytes(8, "little") + item).digest()[:16]
-        fresh: _PhiloxInternal = {"counter": np.zeros(4, np.uint64), "key": np.frombuffer(key, "<u8")}
-        return {**streams.state, "state": fresh, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
+        return {"counter": np.zeros(4, np.uint64), "key": np.frombuffer(key, "<u8")}

@@ -9,7 +9,7 @@ import torch
 
 from audit.contracts import Batch, Budget, Perturbed, Rng
 from audit.digest import Json
-from audit.perturbing import BrokenProbeError, Verified
+from audit.perturbing import BrokenProbeError, Scratch, Verified
 from audit.randomness import PhiloxRng
 from audit.types import DataRole
 from checks.perturbations.noise import Noise
@@ -91,19 +91,19 @@ BROKEN: dict[str, tuple[Callable[[Batch], Perturbed], str]] = {
 def test_a_probe_that_breaks_its_word_fails_by_name(name: str) -> None:
     act, reason = BROKEN[name]
     with pytest.raises(BrokenProbeError, match="plugin") as caught:
-        Verified(Plugin(act), RNG).perturb(BATCH)
+        Verified(Plugin(act), RNG, Scratch()).perturb(BATCH)
     assert caught.value.why.reason == reason
 
 
 def test_the_euclidean_budget_is_kept_too() -> None:
-    Verified(Plugin(moved(0.1), Budget("l2", 0.41)), RNG).perturb(BATCH)
+    Verified(Plugin(moved(0.1), Budget("l2", 0.41)), RNG, Scratch()).perturb(BATCH)
     with pytest.raises(BrokenProbeError, match="l2"):
-        Verified(Plugin(moved(0.1), Budget("l2", 0.39)), RNG).perturb(BATCH)
+        Verified(Plugin(moved(0.1), Budget("l2", 0.39)), RNG, Scratch()).perturb(BATCH)
 
 
 @pytest.mark.parametrize(("changed", "alive"), [(ITEMS, True), (198, True), (197, False), (0, False)])
 def test_a_dead_perturbation_is_no_evidence(changed: int, alive: bool) -> None:
-    verified = Verified(Plugin(moved(0.05, changed)), RNG)
+    verified = Verified(Plugin(moved(0.05, changed)), RNG, Scratch())
     verified.perturb(BATCH)
     if alive:
         verified.end_chunk()
@@ -115,7 +115,7 @@ def test_a_dead_perturbation_is_no_evidence(changed: int, alive: bool) -> None:
 
 def test_a_live_chunk_does_not_pay_for_a_dead_one() -> None:
     steps = iter([0.05, 0.0])
-    verified = Verified(Plugin(lambda batch: moved(next(steps))(batch)), RNG)
+    verified = Verified(Plugin(lambda batch: moved(next(steps))(batch)), RNG, Scratch())
     verified.perturb(BATCH)
     verified.end_chunk()
     verified.perturb(BATCH)
@@ -124,7 +124,7 @@ def test_a_live_chunk_does_not_pay_for_a_dead_one() -> None:
 
 
 def test_what_promises_no_effect_must_have_none() -> None:
-    verified = Verified(Plugin(moved(0.05, 1), min_effect=0.0), RNG)
+    verified = Verified(Plugin(moved(0.05, 1), min_effect=0.0), RNG, Scratch())
     verified.perturb(BATCH)
     with pytest.raises(BrokenProbeError, match="changed 1 of") as caught:
         verified.end_chunk()
@@ -132,13 +132,13 @@ def test_what_promises_no_effect_must_have_none() -> None:
 
 
 def test_a_chunk_that_was_not_seen_is_not_dead() -> None:
-    Verified(Plugin(moved(0.0)), RNG).end_chunk()
+    Verified(Plugin(moved(0.0)), RNG, Scratch()).end_chunk()
 
 
 @pytest.mark.parametrize("kind", ["uniform", "gaussian"])
 @pytest.mark.parametrize("level", [0.5, 8.0, 255.0])
 def test_our_own_noise_keeps_its_word(kind: str, level: float) -> None:
-    verified = Verified(Noise(kind, level), RNG)  # type: ignore[arg-type]
+    verified = Verified(Noise(kind, level), RNG, Scratch())  # type: ignore[arg-type]
     for x in (0.0, 0.5, 1.0):
         verified.perturb(Batch(IDS, torch.full((ITEMS, 3, 8, 8), x), BATCH.y))
     verified.end_chunk()

@@ -61,8 +61,9 @@ class Classification:
 
     def could_turn(self, out: NDArray[np.float32], noise: float, /) -> bool:
         """Whether any two outputs of a row are closer than the runtime could have moved them apart."""
-        steps = np.diff(np.sort(out, axis=1), axis=1)
-        return bool((steps <= _reach(out, noise)[:, None]).any())
+        ordered = np.sort(out, axis=1)
+        closest = (ordered[:, 1:] - ordered[:, :-1]).min(axis=1)
+        return bool((closest <= _reach(out, noise)).any())
 
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns [N]: ranks of the label, agreement, and distances between the two softmax outputs.
