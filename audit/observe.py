@@ -3,6 +3,7 @@
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -87,13 +88,18 @@ class Observer:
         wanted = np.zeros(items, np.bool_)
         for job in jobs:
             wanted |= job.wanted
-        for batch in source.batches(self.plan.plan.batch, wanted) if jobs else ():
-            index = batch.start // size
-            for job in jobs:
-                job.run(batch, index)
-                self.progress(job.probe.name, self.passes.total(), expected)
-            if batch.start + len(batch.ids) == min((index + 1) * size, items):
-                self.ledger.put({key: columns for job in jobs for key, columns in job.end_chunk(index).items()})
+        with ThreadPoolExecutor(1) as writer:  # the networks need not wait for the disk
+            written = writer.submit(lambda: None)
+            for batch in source.batches(self.plan.plan.batch, wanted) if jobs else ():
+                index = batch.start // size
+                for job in jobs:
+                    job.run(batch, index)
+                    self.progress(job.probe.name, self.passes.total(), expected)
+                if batch.start + len(batch.ids) == min((index + 1) * size, items):
+                    finished = {key: columns for job in jobs for key, columns in job.end_chunk(index).items()}
+                    written.result()
+                    written = writer.submit(self.ledger.put, finished)
+            written.result()
 
 
 class _Job:

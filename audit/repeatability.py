@@ -41,7 +41,7 @@ def noise(model: Model, source: DataSource, batch: int, stored: Floats) -> float
     """
     x = _first(source, batch)
     others = [_answers(model, x.flip(0))[::-1], *_small(model, x[:FEW])]
-    return _differences(model, stored, others)
+    return _differences(model, stored, others, ", or the ledger holds those of another network")
 
 
 def _first(source: DataSource, batch: int) -> "Tensor":
@@ -55,15 +55,14 @@ def _small(model: Model, x: "Tensor") -> list[Floats]:
     return [_answers(model, x), np.concatenate(halves), _answers(model, x[:1])]
 
 
-def _differences(model: Model, whole: Floats, others: list[Floats]) -> float:
-    """Largest difference of any of `others` from the beginning of `whole`."""
+def _differences(model: Model, whole: Floats, others: list[Floats], otherwise: str = "") -> float:
+    """Largest difference of any of `others` from the beginning of `whole`; `otherwise` is what else could be wrong."""
     largest = 0.0
     for other in others:
         same = whole[: len(other)]
         if not np.allclose(same, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
             raise AuditError(
-                f"{model.role}: its outputs for an item depend on the other items of the batch, "
-                "or the ledger holds those of another network",
+                f"{model.role}: its outputs for an item depend on the other items of the batch{otherwise}",
                 "Export the network in evaluation mode, without a random part; use another --out, without --reuse.",
             )
         with np.errstate(invalid="ignore"):

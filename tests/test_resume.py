@@ -155,7 +155,8 @@ def killed(helper: Helper, whole: Whole, out: Path, **moment: float | str) -> En
     end = helper.run(out, **moment)
     after = states(out)
     assert {key: after[key] for key in before} == before
-    assert 0 <= had + end.measured - rows(out) <= CHUNK * (whole.passes // 400)
+    # One chunk on its way to the disk, and the one under way.
+    assert 0 <= had + end.measured - rows(out) <= 2 * CHUNK * (whole.passes // 400)
     return end
 
 
@@ -192,7 +193,8 @@ def test_a_torn_seal_costs_one_chunk_at_most(helper: Helper, whole: Whole) -> No
     out = helper.world.folder / "torn"
     shutil.copytree(whole.out, out)
     manifest = out / "ledger" / "manifest.jsonl"
-    manifest.write_bytes(manifest.read_bytes()[:-100])
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join(lines[:-3]) + lines[-3][:-100])  # the last two hold the noise of the runtimes
     assert 0 < whole.passes - rows(out) <= 2 * CHUNK
     resumed(helper, whole, out)
 
