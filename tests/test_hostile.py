@@ -143,7 +143,8 @@ def test_a_missing_observation_is_found(world: World) -> None:
 def test_a_torn_last_line_only_costs_a_second_measurement(world: World) -> None:
     before = audit.run(world.audit, pdf=False).evidence.body
     seals = world.out / "ledger" / "manifest.jsonl"
-    seals.write_text(seals.read_text()[:-20])
+    lines = seals.read_text().splitlines(keepends=True)
+    seals.write_text("".join(lines[:-3]) + lines[-3][:-20])  # the last two hold the noise of the runtimes
     after = audit.run(world.audit, pdf=False).evidence
     assert after.body == before
     assert sum(after.run.passes.values()) == 400

@@ -72,7 +72,7 @@ def test_a_verdict_better_than_its_decisions_is_no_evidence(world: World) -> Non
     content["body"]["verdict"].update(overall="PASS", accepted=True, exit_code=0)
     content["id"] = of_json(content["body"])
     path.write_text(json.dumps(content))
-    with pytest.raises(AuditError, match="does not follow from its decisions"):
+    with pytest.raises(AuditError, match="not follow from its decisions"):
         evidence.load(path)
 
 
