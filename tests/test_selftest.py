@@ -170,7 +170,7 @@ def test_the_command_fails_and_names_the_pair(two: Path, monkeypatch: pytest.Mon
     result = CliRunner().invoke(cli.app, ["selftest"])
     assert result.exit_code == ExitCode.FAILED
     assert f"FAILED  known bad   {BAD}" in result.stdout
-    assert "but found: exit code 0, PASS" in result.stdout
+    assert "but found: exit code 3, CONDITIONAL FAIL" in result.stdout
     assert f"ok      known good  {GOOD}" in result.stdout
     assert f"2 of 2 {BAD}: NOT AS EXPECTED" in result.stderr
 
