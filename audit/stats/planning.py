@@ -19,6 +19,7 @@ from audit.stats.region import Region
 MOST = 1_000_000  # items; a plan beyond is no plan
 FEW = 5.0  # changed items, expected, from which on Tango's score and the exact test pass almost the same tables
 RARE_ROW = 1e-4  # probability of a number of gains below which it does not matter which tables pass
+TEETH = 20  # numbers of events below the one that a search found which may do as well
 FIRST_STEP = 64  # a search starts with steps of this part of its first guess
 
 
@@ -78,10 +79,16 @@ class ProportionDesign:
         _require_power(alpha, power)
         if self.truth >= self.limit:
             return None
-        most = int(MOST * self.limit)
-        allowed = first(lambda k: self._at_most(k, self._fewest(k, alpha)) >= power, 0, 0, most)
-        n = None if allowed is None else self._fewest(allowed, alpha)
-        return n if n is not None and n <= MOST else None
+
+        def enough(k: int) -> bool:
+            return self._at_most(k, self._fewest(k, alpha)) >= power
+
+        found = first(enough, 0, 0, int(MOST * self.limit))
+        if found is None:
+            return None
+        # Items come whole, so that power does not rise with every further event: fewer may do already.
+        n = self._fewest(next(k for k in range(max(0, found - TEETH), found + 1) if enough(k)), alpha)
+        return n if n <= MOST else None
 
     def _fewest(self, k: int, alpha: float) -> int:
         """Fewest items with which k events still prove the claim."""

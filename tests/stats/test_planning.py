@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audit.stats import paired, proportions
@@ -114,6 +114,7 @@ def test_power_of_a_proportion_by_summing_what_passes(n: int, limit: float, trut
 
 
 @given(st.floats(0.02, 0.4), st.floats(0.1, 0.8), st.sampled_from(POWERS))
+@example(0.32956327823556736, 0.78125, 0.8)
 @settings(max_examples=30)
 def test_fewest_items_for_a_power_of_a_proportion(limit: float, part: float, power: float) -> None:
     design = ProportionDesign(limit, limit * part)
