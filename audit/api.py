@@ -187,7 +187,9 @@ class _Course:
 
     def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Counter[Role]:
         with self.clock.stage("observe"):
-            observer = Observer(fixed, opened.models, opened.data, Classification(), ledger, self.progress)
+            observer = Observer(
+                fixed, opened.models, opened.data, Classification(), ledger, self.progress, opened.lanes
+            )
             observer.observe(asked.probes)
             opened.verify_unchanged()
         return observer.passes

@@ -3,27 +3,20 @@
 from collections.abc import Iterator, Mapping
 
 from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, MoreItems, PolicyRecord, VerdictRecord
-from audit.plan import Asked, PlanFile
-from audit.planning import more_items
-from audit.types import (
+from audit.findings import (
     BoundedMean,
-    Claim,
-    Decision,
-    Decisions,
     Exact,
     Finding,
     Metric,
     Missing,
     OrderStatistic,
-    OutputKind,
     PairedDifference,
     Proportion,
-    Role,
-    Sense,
     Statistic,
-    Unit,
-    Verdict,
 )
+from audit.plan import Asked, PlanFile
+from audit.planning import more_items
+from audit.types import Claim, Decision, Decisions, OutputKind, Role, Sense, Unit, Verdict
 from audit.verdict import bounds, exit_code
 
 NOT_COVERED = (

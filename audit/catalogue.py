@@ -4,7 +4,8 @@ from audit import registry
 from audit.configuration import did_you_mean
 from audit.contracts import Check
 from audit.errors import AuditError
-from audit.types import Metric, Sense
+from audit.findings import Metric
+from audit.types import Sense
 
 
 def text(name: str | None) -> str:

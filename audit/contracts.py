@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.digest import Json
-from audit.types import PAIR, Claim, DataRole, Finding, Metric, Missing, OutputKind, Role
+from audit.findings import Finding, Metric, Missing
+from audit.types import PAIR, Claim, DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,7 @@ class Budget:
 
 
 class Rng(Protocol):
-    """Random numbers that belong to (data set, probe, item, draw) alone; float32 tensors [N, *shape]."""
+    """Random numbers that belong to (family of probes, item, draw) alone; float32 tensors [N, *shape]."""
 
     def uniform(self, batch: Batch, /) -> "Tensor": ...
 
@@ -174,7 +175,8 @@ class Probe(Protocol):
     """A frozen description of inputs; its canonical form is its identity.
 
     The engine checks what `perturb` gives: ids, shape and dtype as they were, values in [0, 1], within the
-    `budget`, and at least a share `min_effect` of the items changed. The batch it hands over is a copy.
+    `budget`, and at least a share `min_effect` of the items changed. The batch it hands over is a copy. Several
+    threads call `perturb` at once, each on a deep copy of the probe.
     """
 
     @property

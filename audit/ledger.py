@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 from audit import digest
 from audit.contracts import Columns
 from audit.errors import AuditError
+from audit.findings import Missing
 from audit.storage import append_line, write_atomic
-from audit.types import Missing
 
 MANIFEST = "manifest.jsonl"
+REFUTED = "reuse-refuted"
+"""Why nothing more is lent by an audit that took over what it then measured otherwise."""
 
 
 @dataclass
@@ -36,7 +39,8 @@ class Ledger:
     def __post_init__(self) -> None:
         found = _entries(self.folder)
         self._seals, self._failures, self.borrowed = found.seals, found.failures, found.lent
-        self._lent = [(folder, _entries(folder).seals) for folder in self.lenders]
+        self._lent = [(folder, _lendable(folder)) for folder in self.lenders]
+        self._appending = Lock()
 
     def repair(self) -> None:
         """Remove what an interruption left of a last line, before another is appended to it."""
@@ -64,7 +68,7 @@ class Ledger:
 
     def fail(self, key: str, why: Missing) -> None:
         """Keep that what belongs under `key` cannot be had, and why."""
-        append_line(self.folder / MANIFEST, json.dumps({"key": key, "failed": why.reason, "detail": why.detail}))
+        self._append(json.dumps({"key": key, "failed": why.reason, "detail": why.detail}))
         self._failures[key] = why
 
     def failure(self, key: str) -> Missing | None:
@@ -80,8 +84,12 @@ class Ledger:
         # That it was lent is kept: another start must not take it for its own measurement.
         mark = {"lent": True} if lent else {}
         lines = [json.dumps({"key": key, "sha256": seal, **mark}) for key, seal in seals.items()]
-        append_line(self.folder / MANIFEST, "\n".join(lines))
+        self._append("\n".join(lines))
         self._seals |= seals
+
+    def _append(self, lines: str) -> None:
+        with self._appending:  # chunks are stored while probes fail
+            append_line(self.folder / MANIFEST, lines)
 
     def get(self, key: str) -> Columns:
         """An observation's columns; raises AuditError when it is missing, foreign or damaged."""
@@ -101,6 +109,8 @@ class Ledger:
     def gather(self, keys: Iterable[str]) -> Columns:
         """Several chunks, joined in the given order; raises AuditError where one is missing."""
         parts = [self.get(key) for key in keys]
+        if len({tuple((name, values.dtype.str) for name, values in part.items()) for part in parts}) > 1:
+            raise AuditError(f"{self.folder}: the columns of a probe differ", "Delete the ledger and run again.")
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -139,6 +149,16 @@ def _entries(folder: Path) -> _Entries:
         return _Entries(seals, failures, list(dict.fromkeys(e["key"] for e in entries if e.get("lent"))))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AuditError(f"{path}: is damaged ({error})", "Delete the ledger and run the audit again.") from error
+
+
+def _lendable(folder: Path) -> dict[str, str]:
+    """The seals of an earlier ledger; raises AuditError where what it had taken over itself was refuted."""
+    found = _entries(folder)
+    if any(why.reason == REFUTED for why in found.failures.values()):
+        raise AuditError(
+            f"{folder}: holds what came out otherwise when it was measured again", "Leave it out of --reuse."
+        )
+    return found.seals
 
 
 def _sealed_bytes(folder: Path, key: str, seal: str) -> bytes:

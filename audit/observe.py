@@ -2,9 +2,9 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from audit import digest, repeatability
 from audit.contracts import Batch, Columns, DataSource, Model, Probe, Task
-from audit.digest import Json
 from audit.errors import AuditError
-from audit.ledger import Ledger
-from audit.perturbing import BrokenProbeError, Scratch, Verified
+from audit.findings import Missing
+from audit.lanes import Drawn, Lane, Shown, Wanted, side_by_side
+from audit.ledger import REFUTED, Ledger
+from audit.perturbing import BrokenProbeError, Effect
 from audit.plan import PlanFile
-from audit.randomness import PhiloxRng
-from audit.types import DataRole, Missing, Role
+from audit.types import DataRole, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +31,8 @@ Progress = Callable[[str, int, int], None]
 class Observer:
     """Runs what the plan asks for and the ledger lacks; every (probe, chunk, model) once.
 
-    Data stream batch by batch, and each batch goes through all probes: it is read once, and memory holds one batch
-    of inputs and one chunk of outputs, however many items and probes there are.
+    Data stream batch by batch, and each batch goes through all probes: it is read once, and memory holds a few
+    batches of inputs and one chunk of outputs, however many items and probes there are.
     """
 
     plan: PlanFile
@@ -41,65 +41,67 @@ class Observer:
     task: Task
     ledger: Ledger
     progress: Progress
+    lanes: int
     passes: Counter[Role] = field(default_factory=Counter)
     noises: dict[Role, float] = field(default_factory=dict)
-    scratch: Scratch = field(default_factory=Scratch)
-    _streams: dict[str, PhiloxRng] = field(default_factory=dict)
 
     def observe(self, probes: Sequence[Probe]) -> None:
         """Fill the ledger for all probes; a perturbed input is made once and shared by all roles."""
-        for role, model in self.models.items():
-            source = self.sources[DataRole.TEST]
-            self.noises[role] = repeatability.require_function(model, source, self.plan.plan.batch)
+        first = repeatability.first_batch(self.sources[DataRole.TEST], self.plan.plan.batch)
+        self.noises |= self._of_each(lambda role: repeatability.require_function(self.models[role], first))
         jobs = [_Job(probe, self) for probe in probes]
         expected = sum(job.expected for job in jobs)
         for data, source in self.sources.items():
-            self._stream(source, [job for job in jobs if job.probe.data is data], expected)
-        for role in self.models:
-            self._keep_noise(role, next(job for job in jobs if not job.probe.min_effect))
+            if asked := [job for job in jobs if job.probe.data is data]:
+                self._stream(source, asked, expected)
+        untouched = [job for job in jobs if job.probe.data is DataRole.TEST and not job.probe.min_effect]
+        self._keep_noise(next((job for job in untouched if not job.failed), None), first)
 
-    def rng(self, probe: Probe) -> PhiloxRng:
-        """The random numbers of a probe's family."""
-        family: dict[str, Json] = {"methods": self.plan.tool.method_set, "family": probe.stream()}
-        return self._streams.setdefault(digest.of_json(family), PhiloxRng.of(family))
+    def _keep_noise(self, clean: "_Job | None", first: "Tensor") -> None:
+        """Compare the first batch, as it was observed, with other batches of its items; always, also on resuming.
 
-    def outputs(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
-        """What one model leaves on a batch."""
-        out = self.models[role](x)
-        classes = len(self.plan.data[0].classes)
-        if out.shape != (len(batch.ids), classes):
-            raise AuditError(
-                f"{role}: gave outputs of shape {tuple(out.shape)} for {len(batch.ids)} items and {classes} classes",
-                "Its outputs change shape with the input; export the classifier with one score per class.",
-            )
-        self.passes[role] += len(batch.ids)
-        return self.task.observe(out, batch)
+        Where the items were not observed as they are, what the first few of them showed must do.
+        """
+        found = self.noises
+        if clean is not None:
+            stored = {role: self.ledger.get(key)["output"][: len(first)] for role, key in clean.keys[0].items()}
+            found = self._of_each(lambda role: repeatability.noise(self.models[role], first, stored[role]))
+        noises = {self.plan.noise_key(role): {"noise": np.asarray([noise])} for role, noise in found.items()}
+        # Never borrowed: it says what this machine does.
+        self.ledger.put({key: noise for key, noise in noises.items() if not self.ledger.holds(key)})
 
-    def _keep_noise(self, role: Role, clean: "_Job") -> None:
-        """Compare the first batch, as it was observed, with other batches of its items; always, also on resuming."""
-        batch, key = self.plan.plan.batch, self.plan.noise_key(role)
-        stored = self.ledger.get(clean.keys[0][role])["output"][:batch]
-        noise = repeatability.noise(self.models[role], self.sources[clean.probe.data], batch, stored)
-        if not self.ledger.holds(key):  # never borrowed: it says what this machine does
-            self.ledger.put({key: {"noise": np.asarray([noise])}})
+    def _of_each(self, ask: Callable[[Role], float]) -> dict[Role, float]:
+        """What is found of every model, of several at once where there are lanes."""
+        if self.lanes == 1:
+            return {role: ask(role) for role in self.models}
+        with ThreadPoolExecutor(self.lanes) as threads:
+            return dict(zip(self.models, threads.map(ask, self.models), strict=True))
 
     def _stream(self, source: DataSource, jobs: Sequence["_Job"], expected: int) -> None:
         size, items = self.plan.plan.chunk, len(source.manifest.ids)
-        wanted = np.zeros(items, np.bool_)
-        for job in jobs:
-            wanted |= job.wanted
         with ThreadPoolExecutor(1) as writer:  # the networks need not wait for the disk
             written = writer.submit(lambda: None)
-            for batch in source.batches(self.plan.plan.batch, wanted) if jobs else ():
-                index = batch.start // size
-                for job in jobs:
-                    job.run(batch, index)
+            for batch, results in side_by_side(self._new_lanes(), self._asked(source, jobs)):
+                for job, shown in zip(jobs, results, strict=True):
+                    job.take(batch, shown)
                     self.progress(job.probe.name, self.passes.total(), expected)
-                if batch.start + len(batch.ids) == min((index + 1) * size, items):
+                if (end := batch.start + len(batch.ids)) % size == 0 or end == items:
+                    index = batch.start // size
                     finished = {key: columns for job in jobs for key, columns in job.end_chunk(index).items()}
                     written.result()
                     written = writer.submit(self.ledger.put, finished)
             written.result()
+
+    def _new_lanes(self) -> list[Lane]:
+        classes = len(self.plan.data[0].classes)
+        return [Lane(self.models, self.task, classes, self.plan.tool.method_set) for _ in range(self.lanes)]
+
+    def _asked(self, source: DataSource, jobs: Sequence["_Job"]) -> Iterator[tuple[Batch, Wanted]]:
+        wanted = np.zeros(len(source.manifest.ids), np.bool_)
+        for job in jobs:
+            wanted |= job.wanted
+        for batch in source.batches(self.plan.plan.batch, wanted):
+            yield batch, [(job.probe, job.roles(batch.start)) for job in jobs]
 
 
 class _Job:
@@ -108,15 +110,17 @@ class _Job:
     def __init__(self, probe: Probe, observer: Observer) -> None:
         plan, ledger = observer.plan, observer.ledger
         self.probe, self._observer = probe, observer
-        self._verified = Verified(probe, observer.rng(probe), observer.scratch)
+        self._effect = Effect(probe)
         self._record = plan.probe(digest.of_json(probe.canonical()))
         self._chunk, self._items = plan.plan.chunk, plan.dataset(probe.data).items
         per_role = {role: plan.keys(role, self._record) for role in observer.models}
         self.keys = [dict(zip(per_role, chunk, strict=True)) for chunk in zip(*per_role.values(), strict=True)]
-        failed = ledger.failure(plan.failure_key(self._record)) is not None
-        self._lacking = [[r for r, key in chunk.items() if not failed and not ledger.has(key)] for chunk in self.keys]
-        self._again = {} if failed else self._batches_again(plan.policy.recheck_reused / 100)
-        self._parts: dict[Role, list[Columns]] = {}
+        self.failed = ledger.failure(plan.failure_key(self._record)) is not None
+        self._lacking = [
+            [r for r, key in chunk.items() if not self.failed and not ledger.has(key)] for chunk in self.keys
+        ]
+        self._again = {} if self.failed else self._batches_again(plan.policy.recheck_reused / 100)
+        self._finished: dict[Role, list[Columns]] = {}
 
     @property
     def expected(self) -> int:
@@ -136,41 +140,51 @@ class _Job:
             marked[start : start + self._observer.plan.plan.batch] = True
         return marked
 
-    def run(self, batch: Batch, index: int) -> None:
-        """Perturb a batch of chunk `index` and show it to the models that lack it."""
-        roles, again = self._lacking[index], self._again.get(batch.start, [])
-        if not roles and not again:
+    def roles(self, start: int) -> list[Role]:
+        """The models that are to see the batch that begins at item `start`."""
+        return [] if self.failed else [*self._lacking[start // self._chunk], *self._again.get(start, ())]
+
+    def take(self, batch: Batch, shown: Shown) -> None:
+        """Keep what came of a batch of the chunk under way, and compare what an earlier audit had lent of it."""
+        if self.failed or not shown:
             return
         try:
-            draws = [self._drawn(replace(batch, draw=draw), (*roles, *again)) for draw in range(self.probe.draws)]
+            draws = self._sound(shown, len(batch.ids))
         except BrokenProbeError as error:
             self._fail(error)
             return
-        columns = {role: _rows(batch, [draw[role] for draw in draws]) for role in (*roles, *again)}
-        for role in roles:
-            self._parts.setdefault(role, []).append(columns[role])
-        for role in again:
-            self._compare(columns[role], role, index, batch.start - index * self._chunk)
+        index = batch.start // self._chunk
+        for role in draws[0].outputs:
+            columns = _rows(batch, [{**draw.columns, **draw.outputs[role]} for draw in draws])
+            self._observer.passes[role] += len(columns["id"])
+            if role in self._lacking[index]:
+                self._finished.setdefault(role, []).append(columns)
+            else:
+                self._compare(columns, role, index, batch.start - index * self._chunk)
 
     def end_chunk(self, index: int) -> dict[str, Columns]:
-        """The finished observations of a chunk, by key."""
-        parts, self._parts = self._parts, {}
+        """The finished observations of chunk `index`, by key."""
+        if self.failed:
+            return {}
+        finished, self._finished = self._finished, {}
         try:
-            self._verified.end_chunk()
+            self._effect.end_chunk()
         except BrokenProbeError as error:
             self._fail(error)
             return {}
-        return {self.keys[index][role]: _joined(found) for role, found in parts.items()}
+        return {self.keys[index][role]: _joined(found) for role, found in finished.items()}
 
-    def _drawn(self, batch: Batch, roles: Sequence[Role]) -> dict[Role, Columns]:
-        made = self._verified.perturb(batch)
-        return {role: {**made.columns, **self._observer.outputs(role, made.x, batch)} for role in roles}
+    def _sound(self, shown: Shown, items: int) -> list[Drawn]:
+        if isinstance(shown, BrokenProbeError):
+            raise shown
+        for draw in shown:
+            self._effect.add(draw.columns, draw.changed, items)
+        return shown
 
     def _fail(self, error: BrokenProbeError) -> None:
         """Give the probe up: no part of it is evidence any more."""
         self._observer.ledger.fail(self._observer.plan.failure_key(self._record), error.why)
-        self._lacking = [[] for _ in self._lacking]
-        self._again, self._parts = {}, {}
+        self.failed, self._finished = True, {}
 
     def _rows(self, index: int) -> range:
         return range(index * self._chunk, min((index + 1) * self._chunk, self._items))
@@ -194,7 +208,7 @@ class _Job:
         stored = ledger.get(self.keys[index][role])["output"][first : first + len(columns["output"])]
         if not np.allclose(stored, columns["output"], rtol=0, atol=2 * noise, equal_nan=True):
             # Kept: another start must not throw the dice again.
-            why = Missing("reuse-refuted", "what an earlier audit lent came out otherwise when measured again")
+            why = Missing(REFUTED, "what an earlier audit lent came out otherwise when measured again")
             ledger.fail(plan.failure_key(self._record), why)
             raise AuditError(
                 f"{role}, {self.probe.name}: {why.detail}", "Run the audit without --reuse, with another --out."

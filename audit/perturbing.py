@@ -1,15 +1,19 @@
 """Applying a probe without trusting it: what it gives is checked before any network sees it."""
 
+import copy
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Perturbed, Probe, Rng
-from audit.types import Missing
+from audit.contracts import Batch, Columns, Perturbed, Probe, Rng
+from audit.findings import Missing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RESERVED = frozenset({"id", "draw", "label", "output"})
 """Columns that the engine and the task write; no probe may."""
@@ -37,26 +41,43 @@ class Scratch:
         return kept[: len(x)]
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came through the checks: `x` and `columns` as in `Perturbed`, and how many items were changed."""
+
+    x: "Tensor"
+    columns: Columns
+    changed: int
+
+
+@dataclass(frozen=True)
 class Verified:
-    """A probe whose every batch is checked, and whose effect is checked once per chunk."""
+    """A probe whose every batch is checked."""
 
-    def __init__(self, probe: Probe, rng: Rng, scratch: Scratch) -> None:
-        self.probe = probe
-        self._rng, self._scratch = rng, scratch
-        self._seen = self._changed = 0
-        self._columns: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] | None = None
+    probe: Probe
+    rng: Rng
+    scratch: Scratch
 
-    def perturb(self, batch: Batch) -> Perturbed:
+    @classmethod
+    def copy_of(cls, probe: Probe, rng: Rng, scratch: Scratch) -> "Verified":
+        """A copy that shares nothing with the probe; raises BrokenProbeError where there can be none."""
+        try:
+            return cls(copy.deepcopy(probe), rng, scratch)
+        except (Exception, SystemExit) as error:  # code of others
+            why = f"cannot be copied ({type(error).__name__}: {error})"
+            raise _broken(probe, "probe-crashed", why) from error
+
+    def perturb(self, batch: Batch) -> Checked:
         """The perturbed batch, good until the next; raises BrokenProbeError where it is not what the probe promised."""
         import torch
 
         original = batch.x.numpy()
-        copy = self._scratch.like("copy", original)
+        copy = self.scratch.like("copy", original)
         np.copyto(copy, original)
         y = None if batch.y is None else batch.y.clone()
         handed = replace(batch, ids=batch.ids.copy(), x=torch.from_numpy(copy), y=y)
         try:
-            made = self.probe.perturb(handed, self._rng)
+            made = self.probe.perturb(handed, self.rng)
             if isinstance(getattr(made, "x", None), torch.Tensor):
                 made = Perturbed(made.x.detach().contiguous(), made.columns)
         except MemoryError:
@@ -64,23 +85,8 @@ class Verified:
         except (Exception, SystemExit) as error:  # code of others: whatever it does, it must not decide by crashing
             raise self._broken("probe-crashed", f"{type(error).__name__}: {error}") from error
         self._require_alike(made, batch)
-        self._require_effect(made, batch)
-        return Perturbed(made.x, dict(made.columns))
-
-    def end_chunk(self) -> None:
-        """Raise BrokenProbeError where too few items of the chunk were changed: a dead perturbation is a free PASS.
-
-        A probe that promises no effect must have none: it is the data set as it is.
-        """
-        changed, seen = self._changed, self._seen
-        self._seen = self._changed = 0
-        promised = self.probe.min_effect
-        if changed and not promised:
-            raise self._broken("not-clean", f"promises to change nothing, and changed {changed} of {seen} items")
-        if changed < min(seen, max(1, math.floor(promised * seen))) and promised:
-            raise self._broken(
-                "dead-perturbation", f"changed {changed} of {seen} items; at least {promised:.0%} must change"
-            )
+        columns = {name: values.copy() for name, values in made.columns.items()}  # they outlive the scratch arrays
+        return Checked(made.x, columns, self._changed(made, batch))
 
     def _require_alike(self, made: Perturbed, batch: Batch) -> None:
         import torch
@@ -103,14 +109,11 @@ class Verified:
             good = isinstance(values, np.ndarray) and values.ndim in (1, 2) and values.dtype.kind in "biuf"
             if name in RESERVED or not good or len(values) != items:
                 raise self._broken("wrong-columns", f"column {name!r} is reserved, or has not one number per item")
-        kinds = {name: (values.dtype, values.shape[1:]) for name, values in columns.items()}
-        if self._columns is not None and kinds != self._columns:
-            raise self._broken("wrong-columns", "its columns differ from batch to batch")
-        self._columns = kinds
 
-    def _require_effect(self, made: Perturbed, batch: Batch) -> None:
+    def _changed(self, made: Perturbed, batch: Batch) -> int:
+        """How many items were changed, none of them beyond the budget."""
         original = batch.x.numpy()
-        moved = self._scratch.like("moved", original)
+        moved = self.scratch.like("moved", original)
         np.subtract(made.x.numpy(), original, out=moved)
         rows = moved.reshape(len(moved), -1)
         farthest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
@@ -122,8 +125,44 @@ class Verified:
                     "budget-exceeded",
                     f"moved an item by {distance:.6g} in {budget.norm}, more than {budget.radius:.6g}",
                 )
-        self._seen += len(batch.ids)
-        self._changed += int((farthest > 0).sum())
+        return int((farthest > 0).sum())
 
     def _broken(self, reason: str, detail: str) -> BrokenProbeError:
-        return BrokenProbeError(reason, f"probe {self.probe.name!r}: {detail}")
+        return _broken(self.probe, reason, detail)
+
+
+class Effect:
+    """What a probe did to the items in their order, whichever threads they came from."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self._seen = self._changed = 0
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] | None = None
+
+    def add(self, made: Columns, changed: int, items: int) -> None:
+        """Count a batch; raises BrokenProbeError where the probe's own columns are not those of the batch before."""
+        kinds = {name: (values.dtype, values.shape[1:]) for name, values in made.items()}
+        if self._kinds is not None and kinds != self._kinds:
+            raise _broken(self.probe, "wrong-columns", "its columns differ from batch to batch")
+        self._kinds = kinds
+        self._seen += items
+        self._changed += changed
+
+    def end_chunk(self) -> None:
+        """Raise BrokenProbeError where too few items of the chunk were changed: a dead perturbation is a free PASS.
+
+        A probe that promises no effect must have none: it is the data set as it is.
+        """
+        changed, seen = self._changed, self._seen
+        self._seen = self._changed = 0
+        promised = self.probe.min_effect
+        if changed and not promised:
+            detail = f"promises to change nothing, and changed {changed} of {seen} items"
+            raise _broken(self.probe, "not-clean", detail)
+        if changed < min(seen, max(1, math.floor(promised * seen))) and promised:
+            detail = f"changed {changed} of {seen} items; at least {promised:.0%} must change"
+            raise _broken(self.probe, "dead-perturbation", detail)
+
+
+def _broken(probe: Probe, reason: str, detail: str) -> BrokenProbeError:
+    return BrokenProbeError(reason, f"probe {probe.name!r}: {detail}")

@@ -12,9 +12,10 @@ from audit.contracts import Check, Columns, Probe, Side, Task, Trace
 from audit.data import manifest
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord
+from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing
 from audit.ledger import Ledger
 from audit.plan import Asked, PlanFile
-from audit.types import BoundedMean, Claim, DataRole, Exact, Finding, Kind, Metric, Missing, OutputKind, Role
+from audit.types import Claim, DataRole, OutputKind, Role
 
 _KEPT = 3
 """Observations and traces that stay in memory: the clean ones are asked for again and again, others once."""
@@ -190,9 +191,9 @@ def measure(asked: Asked, view: View) -> dict[Claim, Finding]:
 
 def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> Mapping[Claim, Finding]:
     delivered: dict[Claim, Finding] = {}
-    most = max((view.plan.dataset(probe.data).items for probe in check.ask(asked.context).probes), default=0)
     absent = Missing("not-measured", f"check {check.name!r} promised this and did not deliver it")
     try:
+        most = max((view.plan.dataset(probe.data).items for probe in check.ask(asked.context).probes), default=0)
         for finding in check.measure(asked.context, view):
             if finding.claim not in promised or finding.claim in delivered:
                 raise RuntimeError(f"{finding.claim.id!r} was not promised, or delivered twice")

@@ -1,6 +1,7 @@
 """The plan: everything that is fixed, and written down, before the first forward pass."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,8 +23,9 @@ from audit.evidence import (
     Sha256,
     Tool,
 )
+from audit.findings import Metric
 from audit.storage import exists, require_free, write_atomic
-from audit.types import Claim, Metric, Role
+from audit.types import Claim, Role
 
 CHUNK = 4096
 BATCH = 256
@@ -50,7 +52,7 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
         wanted = _asked(check, context)
         own = {metric.name: metric for metric in check.metrics}
         for probe in wanted.probes:
-            if probes.setdefault(digest.of_json(probe.canonical()), probe) != probe:
+            if probes.setdefault(_identity(probe, check), probe) != probe:
                 raise AuditError(
                     f"check {check.name!r}: its probe {probe.name!r} takes the place of another",
                     "Mend or uninstall the package of that check.",
@@ -69,9 +71,22 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
 
 
 def _asked(check: Check, context: Context) -> Ask:
-    try:
+    with _named(check):
         return check.ask(context)
-    except (Exception, SystemExit) as error:  # code of others: whatever it does, it must be named
+
+
+def _identity(probe: Probe, check: Check) -> str:
+    with _named(check):
+        digest.of_json(probe.stream())
+        return digest.of_json(probe.canonical())
+
+
+@contextmanager
+def _named(check: Check) -> Iterator[None]:
+    """Code of others: whatever it does, it must be named."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
         raise AuditError(
             f"check {check.name!r} crashes when asked ({type(error).__name__}: {error})",
             "Mend or uninstall the package of that check.",

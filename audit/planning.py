@@ -11,25 +11,12 @@ from math import prod
 import numpy as np
 
 from audit.evidence import MoreItems
+from audit.findings import BoundedMean, Exact, Kind, Metric, OrderStatistic, PairedDifference, Proportion, Statistic
 from audit.stats import outlook
 from audit.stats.domain import require_alpha
 from audit.stats.planning import Design, PairedDesign, ProportionDesign, fewest_items
 from audit.stats.planning_means import MeanDesign
-from audit.types import (
-    BoundedMean,
-    Claim,
-    Criterion,
-    Exact,
-    Kind,
-    Metric,
-    OrderStatistic,
-    PairedDifference,
-    Proportion,
-    Role,
-    Sense,
-    Statistic,
-    Unit,
-)
+from audit.types import Claim, Criterion, Role, Sense, Unit
 
 POWER = 0.9  # at which the items needed are counted
 PART_OF_LIMIT = 0.2  # a typical loss, as a part of the loss allowed
@@ -185,14 +172,16 @@ def cost(
     shape: tuple[int, int, int],
     chunk: int,
     batch: int,
+    lanes: int,
 ) -> Cost:
     """What the probes in `loads` take, where a pass of one item through a model takes `seconds`, measured.
 
     Stored outputs are float32, one per class; an item is float32 of `shape` (channels, height, width). A batch goes
-    through all probes, so that memory holds a chunk of each; judging holds one whole probe, of two models. The
-    noise of FAMILIES is kept beside a batch, in as many draws as any probe has: too much where there is no noise.
+    through all probes, so that memory holds a chunk of each; judging holds one whole probe, of two models. Each of the
+    `lanes` has batches of its own, one more waits, and each keeps the noise of FAMILIES beside its batch, in as many
+    draws as any probe has: too much where there is no noise.
     """
-    if min(classes, chunk, batch, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
+    if min(classes, chunk, batch, lanes, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
         raise ValueError(f"no cost for {classes} classes, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
     if not all(0.0 <= time < float("inf") for time in seconds.values()):
         raise ValueError(f"seconds per item must be finite and not negative, got {dict(seconds)}")
@@ -205,8 +194,8 @@ def cost(
     return Cost(
         passes=dict.fromkeys(roles, rows),
         disk=rows * row * len(roles),
-        memory=INPUT_COPIES * images + noise + COPIES * max(observing, measuring),
-        seconds=sum(rows * seconds[role] for role in roles) if measured else None,
+        memory=lanes * (INPUT_COPIES * images + noise) + images + COPIES * max(observing, measuring),
+        seconds=sum(rows * seconds[role] for role in roles) / lanes if measured else None,
     )
 
 

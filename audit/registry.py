@@ -1,8 +1,8 @@
 """Which checks there are: our own, and those that other packages announce."""
 
 import dataclasses
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,18 @@ def _cannot_load(name: str, error: BaseException) -> AuditError:
 def sources() -> tuple[Path, ...]:
     """Where the code that decides lies: our packages, and the package or module of every further check."""
     others = {entry.module.partition(".")[0] for entry in entry_points(group=GROUP)}
-    files = [Path(importlib.import_module(name).__file__ or "") for name in sorted(others)]
-    return (HOME / "audit", HOME / "checks", *(f.parent if f.name == "__init__.py" else f for f in files))
+    return (HOME / "audit", HOME / "checks", *(place for name in sorted(others) for place in _places(name)))
+
+
+def _places(name: str) -> Iterator[Path]:
+    """The folders of a package, of which a namespace package has several, or the file of a module."""
+    found = importlib.util.find_spec(name)
+    if found is not None and found.submodule_search_locations:
+        yield from map(Path, found.submodule_search_locations)
+    elif found is not None and found.origin is not None and Path(found.origin).is_file():
+        yield Path(found.origin)
+    else:
+        raise AuditError(f"package {name!r}: its code cannot be found", "Mend or uninstall the package of its check.")
 
 
 def names(found: Sequence[Check]) -> tuple[str, ...]:

@@ -90,6 +90,7 @@ def rehearse(request: AuditFile, base: Path) -> Rehearsal:
             shape=test.shape,
             chunk=fixed.plan.chunk,
             batch=fixed.plan.batch,
+            lanes=opened.lanes,
         ),
         forecasts=planning.forecast(
             rules.criteria, asked.metrics, counts["test"], rules.alpha, draws=draws, typical=typical

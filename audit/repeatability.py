@@ -18,12 +18,17 @@ _TOLERANCE = 1e-3  # far above rounding, far below what another batch does to a 
 Floats = NDArray[np.float32]
 
 
-def require_function(model: Model, source: DataSource, batch: int) -> float:
+def first_batch(source: DataSource, batch: int) -> "Tensor":
+    """The items that networks are tried on [N ≤ batch, C, H, W]."""
+    return next(source.batches(batch, np.arange(len(source.manifest.ids)) < batch)).x
+
+
+def require_function(model: Model, first: "Tensor") -> float:
     """Raise AuditError for a network that answers the same few items differently; else the largest difference.
 
     A borderline one could be run until it passes.
     """
-    x = _first(source, batch)[:FEW]
+    x = first[:FEW]
     whole = _answers(model, x)
     if not np.array_equal(whole, _answers(model, x), equal_nan=True):
         raise AuditError(
@@ -33,19 +38,14 @@ def require_function(model: Model, source: DataSource, batch: int) -> float:
     return _differences(model, whole, _small(model, x))
 
 
-def noise(model: Model, source: DataSource, batch: int, stored: Floats) -> float:
-    """Largest absolute difference of an output between what was `stored` of the first batch and other batches.
+def noise(model: Model, first: "Tensor", stored: Floats) -> float:
+    """Largest absolute difference of an output between what was `stored` of the `first` batch and other batches.
 
     The same items come again in one batch in reverse order, and in small batches. Raises AuditError where an
     answer depends on the size or the other items of its batch, or differs from time to time.
     """
-    x = _first(source, batch)
-    others = [_answers(model, x.flip(0))[::-1], *_small(model, x[:FEW])]
+    others = [_answers(model, first.flip(0))[::-1], *_small(model, first[:FEW])]
     return _differences(model, stored, others, ", or the ledger holds those of another network")
-
-
-def _first(source: DataSource, batch: int) -> "Tensor":
-    return next(source.batches(batch, np.arange(len(source.manifest.ids)) < batch)).x
 
 
 def _small(model: Model, x: "Tensor") -> list[Floats]:

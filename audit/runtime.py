@@ -7,6 +7,7 @@ from importlib import metadata
 
 PACKAGES = ("onnxruntime", "torch", "torchvision", "onnx", "numpy", "scipy", "pyarrow")
 """Libraries whose version can change a result."""
+_LANES = 4
 
 
 def prepare() -> None:
@@ -21,9 +22,22 @@ def prepare() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def threads() -> int:
+def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def lanes(*, with_torch: bool) -> int:
+    """Batches under way at once: one with torch, whose settings belong to the process and whose modules keep state.
+
+    Each has its own inputs and activations in memory, so there are no more than four.
+    """
+    return 1 if with_torch else min(_LANES, cores())
+
+
+def threads(lanes: int) -> int:
+    """Threads of one forward pass, so that all lanes together fill the cores."""
+    return max(1, cores() // lanes)
 
 
 @cache
@@ -37,7 +51,7 @@ def host() -> dict[str, str | int]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
-        "cores": threads(),
+        "cores": cores(),
     }
 
 

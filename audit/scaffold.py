@@ -135,7 +135,7 @@ def _opened(path: Path, role: Role, shape: tuple[int, int, int]) -> tuple[str, l
     failures: list[AuditError] = []
     for layout in _LAYOUTS:
         try:
-            found[layout] = loading.parse_untrusted(path, role, shape, Preprocessing(layout), runtime.threads())
+            found[layout] = loading.parse_untrusted(path, role, shape, Preprocessing(layout), runtime.cores())
         except AuditError as error:
             failures.append(error)
     if not found:
@@ -170,7 +170,7 @@ def _load(
         source.shape,
         preprocessing,
         device="cpu",
-        threads=runtime.threads(),
+        threads=runtime.cores(),
         batch=plan.BATCH,
         examined=look.models[role].sha256,
     )
@@ -201,7 +201,7 @@ def _prove(parsed: AuditFile, meant: AuditFile, out: Path, source: DataSource, l
     }
     if not look.weights:
         agreed = preparation.agree(parsed.policy, out.parent)
-        preparation.prepare(Subjects(networks, {source.role: source}), subjects.terms_of(parsed), agreed)
+        preparation.prepare(Subjects(networks, {source.role: source}, lanes=1), subjects.terms_of(parsed), agreed)
 
 
 def _report(meant: AuditFile, look: _Look, choice: Choice | None, source: DataSource, out: Path) -> Iterator[str]:

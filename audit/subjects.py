@@ -49,6 +49,8 @@ class Subjects:
 
     models: Mapping[Role, Model]
     data: Mapping[DataRole, DataSource]
+    lanes: int
+    """Batches that may be under way at once."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -94,7 +96,12 @@ def load(request: AuditFile, base: Path) -> Subjects:
         for role, entry in request.data.entries().items()
         if not sources.needs_quarantine(entry)
     }
-    with _examination(request, base, own.get(DataRole.TEST)) as examination:
+    # Looking at nine bytes is safe here.
+    with_torch = any(
+        files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
+    )
+    lanes = runtime.lanes(with_torch=with_torch)
+    with _examination(request, base, own.get(DataRole.TEST), with_torch=with_torch) as examination:
         _import_runtimes()
         examined: Any = examination.result()
     data = {
@@ -112,13 +119,13 @@ def load(request: AuditFile, base: Path) -> Subjects:
             shape,
             _preprocessing(request, entry, role, shape),
             device=request.device,
-            threads=runtime.threads(),
+            threads=runtime.threads(lanes),
             batch=plan.BATCH,
             examined=examined["models"][role.value],
         )
         for role, entry in request.models().items()
     }
-    return Subjects(models, data)
+    return Subjects(models, data, lanes)
 
 
 def of_objects(
@@ -129,12 +136,13 @@ def of_objects(
 
     opened = {role: sources.of_object(each, role, f"the {role} data") for role, each in data.items()}
     shape = opened[DataRole.TEST].shape
-    threads = runtime.threads()
+    lanes = runtime.lanes(with_torch=True)
+    threads = runtime.threads(lanes)
     models = {
         role: memory.of_module(module, role, shape, preprocessing, device=device, threads=threads, batch=plan.BATCH)
         for role, module in modules.items()
     }
-    return Subjects(models, opened)
+    return Subjects(models, opened, lanes)
 
 
 def examine(payload: Any) -> Json:
@@ -152,7 +160,7 @@ def examine(payload: Any) -> Json:
     shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
     models: dict[str, Json] = {
         role.value: loading.parse_untrusted(
-            base / entry.model, role, shape, _preprocessing(request, entry, role, shape), runtime.threads()
+            base / entry.model, role, shape, _preprocessing(request, entry, role, shape), runtime.cores()
         )
         for role, entry in request.models().items()
     }
@@ -160,18 +168,17 @@ def examine(payload: Any) -> Json:
 
 
 @contextmanager
-def _examination(request: AuditFile, base: Path, test: DataSource | None) -> Iterator[quarantine.Call]:
+def _examination(
+    request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool
+) -> Iterator[quarantine.Call]:
     payload: dict[str, Json] = {
         "request": request.model_dump(mode="json"),
         "base": str(base),
         "shape": None if test is None else list(test.shape),
     }
-    # Looking at nine bytes is safe here, and torch must be imported before the limits stand.
-    weights = any(
-        files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
-    )
+    # Both must be imported before the limits stand.
     pictures = any(entry.torchvision for entry in request.data.entries().values())
-    libraries = [name for name, used in (("torch", weights), ("torchvision", pictures)) if used]
+    libraries = [name for name, used in (("torch", with_torch), ("torchvision", pictures)) if used]
     size = sum(_size(base / entry.model) for entry in request.models().values())
     subject = ", ".join(str(entry.model) for entry in request.models().values())
     with quarantine.start(

@@ -9,25 +9,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from audit.errors import ExitCode
-from audit.stats import means, multiplicity, paired, proportions, quantiles
-from audit.types import (
+from audit.findings import (
     BoundedMean,
-    Claim,
-    Criterion,
-    Decision,
-    Decisions,
     Exact,
     Finding,
     Missing,
     OrderStatistic,
     PairedDifference,
-    Policy,
     Presupposition,
     Proportion,
-    Sense,
     Statistic,
-    Verdict,
 )
+from audit.stats import means, multiplicity, paired, proportions, quantiles
+from audit.types import Claim, Criterion, Decision, Decisions, Policy, Role, Sense, Verdict
+
+_FLOORS = {
+    Role.REFERENCE: "reference-floor",
+    Role.BASELINE: "baseline-floor",
+    Role.CANDIDATE: "candidate-floor",
+}
+"""Reason codes for a claim that says nothing, because a model that it presupposes does not work."""
 
 
 def decide(
@@ -145,23 +146,24 @@ def _test(criterion: Criterion, finding: Finding | None, policy: Policy) -> Deci
         return absent
     if isinstance(finding.statistic, Missing):
         return replace(absent, reason=finding.statistic.reason, detail=finding.statistic.detail)
-    if finding.presupposes is not None and (detail := _below_floor(finding.presupposes, policy)):
-        applicable = not criterion.only_where_reference_holds
-        return replace(absent, reason="reference-floor", detail=detail, applicable=applicable)
+    for presupposed in finding.presupposes:
+        if detail := _below_floor(presupposed, policy):
+            excused = criterion.only_where_reference_holds and presupposed.role is Role.REFERENCE
+            return replace(absent, reason=_FLOORS[presupposed.role], detail=detail, applicable=not excused)
     p_pass, p_fail = p_values(finding.statistic, criterion, policy.alpha)
     return Decision(criterion, Verdict.NOT_EVALUATED, "open", p_pass=p_pass, p_fail=p_fail)
 
 
 def _below_floor(presupposed: Presupposition, policy: Policy) -> str:
-    """Why the reference is not proven to work where a finding needs it to; '' where it is."""
+    """Why a model is not proven to work where a finding needs it to; '' where it is."""
     accuracy, clean = presupposed.accuracy, presupposed.clean
     floor = policy.floor if clean is None else max(policy.floor_share * clean.estimate, presupposed.chance)
     own = Criterion(Claim("reference.accuracy"), Sense.AT_LEAST, floor)
     if 0.0 < floor < 1.0 and p_values(accuracy, own, policy.alpha)[0] <= policy.alpha:
         return ""
-    return (
-        f"the reference's own accuracy, {100 * accuracy.estimate:.2f} %, is not proven to reach {100 * floor:.4g} %"
-        + ("" if clean is None else f", {policy.floor_share:.0%} of its clean accuracy or what guessing gets")
+    own_accuracy = f"the {presupposed.role}'s own accuracy, {100 * accuracy.estimate:.2f} %,"
+    return f"{own_accuracy} is not proven to reach {100 * floor:.4g} %" + (
+        "" if clean is None else f", {policy.floor_share:.0%} of its clean accuracy or what guessing gets"
     )
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/overhead.py --reference R.onnx --candidate C.onnx --data test.npz --mean … --std …
 
-The bare loop has the test set ready in memory as float32, already preprocessed, and does nothing but call
-onnxruntime at the audit's batch size, with the audit's session options, for both models, once for every probe. The
+A bare loop has the test set ready in memory as float32, already preprocessed, and does nothing but call onnxruntime
+at the audit's batch size for both models, once for every probe: one pass at a time on all cores, or as many side by
+side as in the audit, with its session options. The ratio is that to the faster of the two. The
 audit starts from the files: it reads, hashes and checks them, first in a child process, preprocesses, perturbs and
 checks the perturbation, stores, measures, decides and writes its evidence and its certificate. All are run
 alternately; the ratios are those of the medians. Two audits are measured: the clean test set alone, and with six
@@ -16,13 +17,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from audit import api, plan, request, subjects
+from audit import api, plan, request, runtime, subjects
 from audit.contracts import DataSource
+from audit.models import files, onnx
+from audit.models.onnx import OnnxModel
 from audit.request import AuditFile, Flags
+from audit.subjects import Subjects
 from audit.types import DataRole
 
 LIMIT = 1.15
@@ -49,19 +54,24 @@ def main() -> int:
     )  # fmt: skip
     wanted, _ = request.combine(None, flags)
     opened = subjects.load(wanted, Path())
-    models = list(opened.models.values())
-    batches = [(model, model.preprocessing.apply(x)) for model in models for x in _batches(opened.data[DataRole.TEST])]
+    items = _batches(opened.data[DataRole.TEST])
+    alone, beside = ([(model, model.preprocessing.apply(x)) for model in models for x in items]
+                     for models in (_on_all_cores(opened), _onnx(opened)))  # fmt: skip
 
-    def bare(times: int) -> None:
-        for _ in range(times):
-            for model, x in batches:
-                model.session.run(None, {model.input_name: x})
+    def one_at_a_time(times: int) -> None:
+        for model, x in alone * times:
+            model.session.run(None, {model.input_name: x})
+
+    def side_by_side(times: int) -> None:
+        with ThreadPoolExecutor(opened.lanes) as threads:
+            list(threads.map(lambda each: each[0].session.run(None, {each[0].input_name: each[1]}), beside * times))
 
     rows: list[dict[str, float]] = []
     for repeat in range(arguments.repeats + 1):
         row = {}
         for name, checks, settings, times in (("clean", CLEAN, "", 1), ("noise", [*CLEAN, "noise"], NOISE, 1 + LEVELS)):
-            row[f"{name}: bare loop"] = _timed(lambda times=times: bare(times))
+            row[f"{name}: bare, one at a time"] = _timed(lambda times=times: one_at_a_time(times))
+            row[f"{name}: bare, side by side"] = _timed(lambda times=times: side_by_side(times))
             with tempfile.TemporaryDirectory() as folder:
                 rules = Path(folder) / "policy.toml"
                 before, criterion, after = POLICY.format(checks=checks).partition("[[criterion]]")
@@ -74,10 +84,13 @@ def main() -> int:
         if repeat:  # the first round imports libraries and warms the kernels
             rows.append(row)
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    bare = {
+        name: min(medians[f"{name}: bare, one at a time"], medians[f"{name}: bare, side by side"])
+        for name in ("clean", "noise")
+    }
     for name, seconds in medians.items():
-        loop = medians[f"{name.partition(':')[0]}: bare loop"]
-        print(f"{name:<28} {seconds:7.3f} s   ratio to the bare loop {seconds / loop:.3f}")
-    gate = medians["noise: whole run"] / medians["noise: bare loop"]
+        print(f"{name:<28} {seconds:7.3f} s   ratio to the faster loop {seconds / bare[name.partition(':')[0]]:.3f}")
+    gate = medians["noise: whole run"] / bare["noise"]
     print(f"limit for the whole run with {LEVELS} levels of noise: {LIMIT}")
     return 0 if gate <= LIMIT else 1
 
@@ -88,6 +101,22 @@ def _audited(wanted: AuditFile, folder: Path, name: str, *, pdf: bool) -> dict[s
         stages = api.run(wanted, out=Path(out) / "out", pdf=pdf).evidence.run.seconds
         whole = time.perf_counter() - start
         return {f"{name}: whole run": whole, **{f"{name}: {stage}": seconds for stage, seconds in stages.items()}}
+
+
+def _onnx(opened: Subjects) -> list[OnnxModel]:
+    models = [model for model in opened.models.values() if isinstance(model, OnnxModel)]
+    if len(models) < len(opened.models):
+        sys.exit("this benchmark needs ONNX files")
+    return models
+
+
+def _on_all_cores(opened: Subjects) -> list[OnnxModel]:
+    """The audit gives each of several passes under way a part of the cores; a loop with one gives it all."""
+    shape = opened.data[DataRole.TEST].shape
+    return [
+        onnx.load(files.read(model.path, model.role), model.role, shape, model.preprocessing, runtime.cores())
+        for model in _onnx(opened)
+    ]
 
 
 def _batches(source: DataSource) -> list[np.ndarray]:

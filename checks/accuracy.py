@@ -7,20 +7,8 @@ from typing import ClassVar, Final
 import numpy as np
 
 from audit.contracts import Ask, Context, LedgerView, Trace
-from audit.types import (
-    BoundedMean,
-    Claim,
-    Finding,
-    Kind,
-    Metric,
-    Missing,
-    PairedDifference,
-    Presupposition,
-    Proportion,
-    Scope,
-    Sense,
-    Unit,
-)
+from audit.findings import BoundedMean, Finding, Kind, Metric, Missing, PairedDifference, Presupposition, Proportion
+from audit.types import Claim, Role, Scope, Sense, Unit
 from checks.methods import Flags, paired, share
 from checks.perturbations.clean import CLEAN
 
@@ -70,26 +58,29 @@ class Accuracy:
                 yield from right(trace)
                 if _topk_claim() in claims:
                     among = [trace.columns[f"rank_{role}"] < TOP for role in ("reference", "candidate")]
-                    yield Finding(_topk_claim(), _drop(trace, *among), presupposes=Presupposition(own(trace)))
+                    yield Finding(_topk_claim(), _drop(trace, *among), presupposes=(working(trace),))
 
 
-def right(trace: Trace, scope: Scope = (), clean: Proportion | None = None) -> Iterator[Finding]:
-    """Accuracy of both and the drop; `clean`, off the clean set, is the reference's accuracy there."""
+def right(trace: Trace, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:
+    """Accuracy of both and the drop; `clean`, off the clean set, is the trace there."""
     reference, candidate = trace.columns["rank_reference"] == 0, trace.columns["rank_candidate"] == 0
-    yield Finding(Claim(REFERENCE.name, scope), own(trace))
+    yield Finding(Claim(REFERENCE.name, scope), _own(trace))
     yield Finding(Claim(CANDIDATE.name, scope), share(trace, candidate))
-    presupposes = Presupposition(own(trace), clean, chance(trace))
-    yield Finding(Claim(DROP.name, scope), _drop(trace, reference, candidate), presupposes=presupposes)
+    drop = _drop(trace, reference, candidate)
+    yield Finding(Claim(DROP.name, scope), drop, presupposes=(working(trace, clean),))
 
 
-def own(trace: Trace) -> Proportion | BoundedMean:
-    """The reference's own accuracy on a trace."""
-    return share(trace, trace.columns["rank_reference"] == 0)
+def working(trace: Trace, clean: Trace | None = None, role: Role = Role.REFERENCE) -> Presupposition:
+    """That the reference, or the `role` that it was joined with, works; `clean`, off the clean set, is the trace there.
+
+    What guessing gets is the share of the most frequent class.
+    """
+    chance = float(np.bincount(trace.labels).max() / len(trace.labels))
+    return Presupposition(_own(trace, role), None if clean is None else _own(clean, role), chance, role)
 
 
-def chance(trace: Trace) -> float:
-    """Share of a trace's items in the most frequent class: what always naming that one gets right."""
-    return float(np.bincount(trace.labels).max() / len(trace.labels))
+def _own(trace: Trace, role: Role = Role.REFERENCE) -> Proportion | BoundedMean:
+    return share(trace, trace.columns["rank_reference" if role is Role.REFERENCE else "rank_candidate"] == 0)
 
 
 def _topk_claim() -> Claim:

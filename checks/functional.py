@@ -6,20 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from audit.contracts import Ask, Context, LedgerView, Trace
-from audit.types import (
-    Claim,
-    Finding,
-    Kind,
-    Metric,
-    Missing,
-    OrderStatistic,
-    Presupposition,
-    Proportion,
-    Scope,
-    Sense,
-    Unit,
-)
-from checks.accuracy import chance, own
+from audit.findings import Finding, Kind, Metric, Missing, OrderStatistic, Presupposition
+from audit.types import Claim, Scope, Sense, Unit
+from checks.accuracy import working
 from checks.methods import mean, paired, share
 from checks.perturbations.clean import CLEAN
 
@@ -93,22 +82,31 @@ class Functional:
                 yield Finding(Claim(SOFTMAX_L2_Q99.name), OrderStatistic(values, 0.99))
 
 
-def decisions(trace: Trace, scope: Scope = (), clean: Proportion | None = None) -> Iterator[Finding]:
+def decisions(trace: Trace, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:
     """Agreement and excess disagreement; `clean` as in `accuracy.right`."""
     agree, right = trace.columns["agree"], trace.columns["rank_reference"] == 0
     excess = paired(trace, harm=~agree & right, gain=agree & ~right)
-    yield Finding(Claim(AGREEMENT.name, scope), share(trace, agree))
-    yield Finding(Claim(EXCESS.name, scope), excess, presupposes=Presupposition(own(trace), clean, chance(trace)))
+    yield Finding(Claim(AGREEMENT.name, scope), share(trace, agree), presupposes=_off_clean(trace, clean))
+    yield Finding(Claim(EXCESS.name, scope), excess, presupposes=(working(trace, clean),))
 
 
-def distances(trace: Trace, scope: Scope = ()) -> Iterator[Finding]:
-    """Mean distances between the two softmax outputs."""
+def distances(trace: Trace, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:
+    """Mean distances between the two softmax outputs; `clean` as in `accuracy.right`."""
+    presupposed = _off_clean(trace, clean)
     for column, metric in MEANS.items():
-        yield Finding(Claim(metric.name, scope), mean(trace, trace.columns[column], metric))
+        yield Finding(Claim(metric.name, scope), mean(trace, trace.columns[column], metric), presupposes=presupposed)
+
+
+def _off_clean(trace: Trace, clean: Trace | None) -> tuple[Presupposition, ...]:
+    """Two networks that noise has driven to one class are alike and prove nothing.
+
+    On the clean set every policy wants a working reference anyway.
+    """
+    return () if clean is None else (working(trace, clean),)
 
 
 def _flips(trace: Trace) -> Iterator[Finding]:
     right, still = trace.columns["rank_reference"] == 0, trace.columns["rank_candidate"] == 0
     lost = share(trace, right & ~still)
-    yield Finding(Claim(NEGATIVE.name), lost, presupposes=Presupposition(own(trace)))
+    yield Finding(Claim(NEGATIVE.name), lost, presupposes=(working(trace),))
     yield Finding(Claim(POSITIVE.name), share(trace, ~right & still))

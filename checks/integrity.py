@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from audit.contracts import Ask, Context, LedgerView
-from audit.types import PAIR, Claim, Exact, Finding, Kind, Metric, Missing, Role, Sense, Unit
+from audit.findings import Exact, Finding, Kind, Metric, Missing
+from audit.types import PAIR, Claim, Role, Sense, Unit
 
 _NAMED = 10
 

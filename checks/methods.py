@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.contracts import Trace
-from audit.types import BoundedMean, Metric, PairedDifference, Proportion
+from audit.findings import BoundedMean, Metric, PairedDifference, Proportion
 
 Flags = NDArray[np.bool_]
 

@@ -13,8 +13,10 @@ import numpy as np
 from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView, Trace
-from audit.types import Claim, Finding, Kind, Metric, Missing, Proportion, Role, Scope, Sense, Unit
+from audit.findings import Finding, Kind, Metric, Missing
+from audit.types import Claim, Role, Scope, Sense, Unit
 from checks import accuracy, functional
+from checks.accuracy import working
 from checks.methods import bounded, mean, share
 from checks.perturbations.clean import CLEAN, Clean
 from checks.perturbations.noise import PIXEL, Noise, label
@@ -78,18 +80,18 @@ class NoiseSimilarity:
         return Ask((CLEAN, *self.probes()), tuple(claims))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
-        untouched = ledger.trace(CLEAN)
+        clean = ledger.trace(CLEAN)
         for probe in self.probes():
             trace = ledger.trace(probe)
-            broken = next((found for found in (untouched, trace) if isinstance(found, Missing)), None)
-            if isinstance(trace, Trace) and isinstance(untouched, Trace):
-                yield from _of_pair(trace, scope(probe), _clean_accuracy(untouched))
-            elif broken is not None:
-                yield from (Finding(Claim(metric.name, scope(probe)), broken) for metric in _OF_PAIR)
+            if isinstance(trace, Trace) and isinstance(clean, Trace):
+                yield from _of_pair(trace, clean, scope(probe))
+            else:
+                yield from _missing(_OF_PAIR, scope(probe), clean, trace)
         if Role.BASELINE in context.roles:
             every: tuple[Noise | Clean, ...] = (CLEAN, *self.probes())
+            yard_stick = ledger.trace(CLEAN, Role.BASELINE)
             for each in every:
-                yield from _of_baseline(ledger.trace(each), ledger.trace(each, Role.BASELINE), scope(each))
+                yield from _of_baseline(ledger.trace(each), ledger.trace(each, Role.BASELINE), yard_stick, scope(each))
 
     def probes(self) -> tuple[Noise, ...]:
         """One per kind and level, strongest last."""
@@ -102,24 +104,34 @@ def scope(probe: Noise | Clean) -> Scope:
     return (("level", label(probe.level)), ("noise", probe.kind)) if isinstance(probe, Noise) else ()
 
 
-def _clean_accuracy(trace: Trace) -> Proportion:
-    return Proportion(int((trace.columns["rank_reference"] == 0).sum()), len(trace))
-
-
-def _of_pair(trace: Trace, scope: Scope, clean: Proportion) -> Iterator[Finding]:
+def _of_pair(trace: Trace, clean: Trace, scope: Scope) -> Iterator[Finding]:
     yield from accuracy.right(trace, scope, clean)
     yield from functional.decisions(trace, scope, clean)
-    yield from functional.distances(trace, scope)
+    yield from functional.distances(trace, scope, clean)
 
 
-def _of_baseline(candidate: Trace | Missing, baseline: Trace | Missing, scope: Scope) -> Iterator[Finding]:
-    broken = next((found for found in (candidate, baseline) if isinstance(found, Missing)), None)
-    if isinstance(candidate, Trace) and isinstance(baseline, Trace):
-        far, near = (trace.per_item(trace.columns["softmax_l2"]) for trace in (candidate, baseline))
-        excess = np.clip(far - near, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high)
-        yield Finding(Claim(BASELINE_AGREEMENT.name, scope), share(baseline, baseline.columns["agree"]))
-        distance = mean(baseline, baseline.columns["softmax_l2"], BASELINE_DISTANCE)
-        yield Finding(Claim(BASELINE_DISTANCE.name, scope), distance)
-        yield Finding(Claim(EXCESS_DISTANCE.name, scope), bounded(excess, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high))
-    elif broken is not None:
-        yield from (Finding(Claim(metric.name, scope), broken) for metric in _OF_BASELINE)
+def _of_baseline(
+    candidate: Trace | Missing, baseline: Trace | Missing, clean: Trace | Missing, scope: Scope
+) -> Iterator[Finding]:
+    """Which of the two is closer to the reference; `clean` is the baseline's trace without noise."""
+    if not (isinstance(candidate, Trace) and isinstance(baseline, Trace) and isinstance(clean, Trace)):
+        yield from _missing(_OF_BASELINE, scope, candidate, baseline, clean)
+        return
+    far, near = (trace.per_item(trace.columns["softmax_l2"]) for trace in (candidate, baseline))
+    excess = np.clip(far - near, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high)
+    yield Finding(Claim(BASELINE_AGREEMENT.name, scope), share(baseline, baseline.columns["agree"]))
+    distance = mean(baseline, baseline.columns["softmax_l2"], BASELINE_DISTANCE)
+    yield Finding(Claim(BASELINE_DISTANCE.name, scope), distance)
+    elsewhere = clean if scope else None
+    yield Finding(
+        Claim(EXCESS_DISTANCE.name, scope),
+        bounded(excess, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high),
+        # Everything is closer to its parent than a yard-stick that does not work.
+        presupposes=tuple(working(baseline, elsewhere, role) for role in (Role.REFERENCE, Role.BASELINE)),
+    )
+
+
+def _missing(metrics: tuple[Metric, ...], scope: Scope, *traces: Trace | Missing) -> Iterator[Finding]:
+    """Findings without a value, for the first reason there is."""
+    why = next(trace for trace in traces if isinstance(trace, Missing))
+    yield from (Finding(Claim(metric.name, scope), why) for metric in metrics)

@@ -16,6 +16,7 @@ from audit.contracts import DataSource
 from audit.errors import AuditError
 from audit.report import pdf
 from audit.request import AuditFile
+from tests.attempts import BROKEN
 from tests.world import World
 
 COMMAND = Path(sys.executable).parent / "prune-audit"
@@ -43,7 +44,7 @@ class _Here:
 
 
 @contextmanager
-def _here(request: AuditFile, base: Path, test: DataSource | None) -> Iterator[_Here]:
+def _here(request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool) -> Iterator[_Here]:
     payload = {"request": request.model_dump(mode="json"), "base": str(base), "shape": test and list(test.shape)}
     yield _Here(json.loads(json.dumps(subjects.examine(payload))))
 
@@ -52,6 +53,12 @@ def _here(request: AuditFile, base: Path, test: DataSource | None) -> Iterator[_
 def world(tmp_path: Path) -> World:
     """A pair and a test set that pass."""
     return World(tmp_path / "world")
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> World:
+    """A pair that must not pass, whatever is tried."""
+    return World(tmp_path / "broken", BROKEN)
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from audit import plan, policy
 from audit.contracts import Ask, Context, LedgerView
+from audit.findings import Finding, Kind, Metric
 from audit.plan import Asked
 from audit.policy import Source
-from audit.types import PAIR, Claim, Finding, Kind, Metric, Role, Sense, Unit
+from audit.types import PAIR, Claim, Role, Sense, Unit
 
 HEAD = 'format = "prune-audit/policy/1"\nid = "house/1"\nalpha = 0.05\n'
 NOISE = tuple((noise, f"{level}/255") for noise in ("uniform", "gaussian") for level in (2, 4, 16))

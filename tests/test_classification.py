@@ -6,8 +6,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
 from audit.contracts import Side
+from audit.findings import Missing
 from audit.tasks.classification import Classification
-from audit.types import Missing, OutputKind
+from audit.types import OutputKind
 
 TASK = Classification()
 RNG = np.random.default_rng(0)

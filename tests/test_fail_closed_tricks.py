@@ -8,13 +8,16 @@ from onnx import TensorProto, helper
 
 from audit.contracts import Perturbed
 from audit.errors import AuditError
-from audit.types import BoundedMean, Exact, PairedDifference, Proportion
+from audit.findings import BoundedMean, Exact, PairedDifference, Proportion
 from checks.accuracy import Accuracy
 from checks.functional import Functional
 from checks.integrity import Integrity
 from checks.noise import NoiseSimilarity
 from checks.perturbations.noise import Noise
-from tests.test_fail_closed import BROKEN, asking, body, ending, lying, says, use, verdict
+from tests.attempts import BROKEN, body, use, verdict
+from tests.plugins import asking
+from tests.test_fail_closed import ending
+from tests.test_fail_closed_plugins import lying, says
 from tests.world import NAMES, Items, World
 
 

@@ -13,8 +13,9 @@ import audit
 from audit import plan, registry
 from audit.contracts import Ask, Check, Context, LedgerView
 from audit.errors import AuditError
+from audit.findings import Finding, PairedDifference
 from audit.ledger import Ledger
-from audit.types import PAIR, Claim, Finding, PairedDifference, Role
+from audit.types import PAIR, Claim, Role
 from checks.accuracy import Accuracy
 from checks.functional import Functional
 from checks.integrity import Integrity

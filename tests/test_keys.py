@@ -13,6 +13,7 @@ from audit.evidence import ProbeRecord, Run
 from audit.ledger import Ledger
 from audit.plan import PlanFile
 from audit.types import PAIR, Role
+from tests.attempts import reason
 from tests.world import Items, World
 
 PROBE, OTHER = "a" * 64, "b" * 64
@@ -164,8 +165,11 @@ def test_what_was_refuted_stays_refuted(audited: World) -> None:
     with pytest.raises(AuditError, match="came out otherwise"):
         second(audited)
     for reuse in ([audited.out], []):
-        with pytest.raises(AuditError, match="the ledger holds those of another"):
-            audit.run(audited.audit, out=audited.folder / "second", reuse=reuse, pdf=False)
+        body = audit.run(audited.audit, out=audited.folder / "second", reuse=reuse, pdf=False).evidence.body
+        assert body.verdict.overall == "NOT EVALUATED"
+        assert reason(body) == "reuse-refuted"
+    with pytest.raises(AuditError, match="came out otherwise when it was measured again"):
+        audit.run(audited.audit, out=audited.folder / "third", reuse=[audited.folder / "second"], pdf=False)
 
 
 def test_what_was_lent_is_measured_again_after_an_interruption_too(audited: World) -> None:

@@ -12,7 +12,7 @@ from tests.world import World
 
 ROOT = Path(audit.__file__).parent.parent
 PURE = {"errors", "types"}
-CHECKS_MAY_USE = {"audit.types", "audit.contracts", "audit.columns", "audit.stats", "audit.randomness", "audit.digest"}
+CHECKS_MAY_USE = {f"audit.{name}" for name in ("types", "findings", "contracts", "stats", "randomness", "digest")}
 
 
 def imported(path: Path) -> set[str]:
@@ -35,6 +35,10 @@ def modules(*folders: str) -> list[Path]:
 @pytest.mark.parametrize("name", sorted(PURE))
 def test_the_words_import_nothing_of_ours(name: str) -> None:
     assert imported(ROOT / "audit" / f"{name}.py") == set()
+
+
+def test_findings_are_told_in_the_words_alone() -> None:
+    assert imported(ROOT / "audit" / "findings.py") == {"audit.types"}
 
 
 @pytest.mark.parametrize("path", modules("checks"), ids=str)

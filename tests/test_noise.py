@@ -215,6 +215,26 @@ def test_closer_to_its_parent_than_a_separately_trained_network(
     assert found(body, "baseline.agreement").estimate is not None
 
 
+def test_nothing_is_far_beside_a_yard_stick_that_does_not_work(world: World) -> None:
+    network(world.candidate, FRAGILE)
+    network(world.folder / "baseline.onnx", -weights(8.0, 200.0))
+    world.audit.write_text(world.audit.read_text() + '\n[baseline]\nmodel = "baseline.onnx"\n')
+    claim = "baseline.excess_distance@level=8/255,noise=uniform"
+    body = noisy(world, policy=limit(claim, 0.0, "distance", "only_where_reference_holds = true"))
+    part = decided(body, claim)
+    assert (part.verdict, part.reason, part.applicable) == ("NOT EVALUATED", "baseline-floor", True)
+
+
+def test_networks_that_noise_drives_to_one_class_are_not_called_alike(world: World) -> None:
+    for path in (world.reference, world.candidate):
+        network(path, weights() + _of_noise(2000.0))
+    claim = "functional.agreement@level=16/255,noise=uniform"
+    policy = limit(claim, 90.0, "%").replace("at_most", "at_least")
+    body = noisy(world, levels="[16]", policy=policy)
+    assert found(body, claim).estimate == 100
+    assert decided(body, claim).reason == "reference-floor"
+
+
 def test_a_baseline_claim_needs_a_baseline(world: World) -> None:
     with pytest.raises(AuditError, match="names no claim"):
         noisy(world, policy=limit("baseline.excess_distance@level=8/255,noise=uniform", 0.0, "distance"))

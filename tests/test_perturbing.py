@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from audit.contracts import Batch, Budget, Perturbed, Rng
+from audit.contracts import Batch, Budget, Perturbed, Probe, Rng
 from audit.digest import Json
-from audit.perturbing import BrokenProbeError, Scratch, Verified
+from audit.perturbing import BrokenProbeError, Effect, Scratch, Verified
 from audit.randomness import PhiloxRng
 from audit.types import DataRole
 from checks.perturbations.noise import Noise
@@ -87,6 +87,14 @@ BROKEN: dict[str, tuple[Callable[[Batch], Perturbed], str]] = {
 }
 
 
+def shown(probe: Probe, batch: Batch = BATCH) -> Effect:
+    """The effect of a probe on a batch."""
+    made = Verified(probe, RNG, Scratch()).perturb(batch)
+    effect = Effect(probe)
+    effect.add(made.columns, made.changed, len(batch.ids))
+    return effect
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_probe_that_breaks_its_word_fails_by_name(name: str) -> None:
     act, reason = BROKEN[name]
@@ -103,45 +111,47 @@ def test_the_euclidean_budget_is_kept_too() -> None:
 
 @pytest.mark.parametrize(("changed", "alive"), [(ITEMS, True), (198, True), (197, False), (0, False)])
 def test_a_dead_perturbation_is_no_evidence(changed: int, alive: bool) -> None:
-    verified = Verified(Plugin(moved(0.05, changed)), RNG, Scratch())
-    verified.perturb(BATCH)
+    effect = shown(Plugin(moved(0.05, changed)))
     if alive:
-        verified.end_chunk()
+        effect.end_chunk()
     else:
         with pytest.raises(BrokenProbeError, match=f"changed {changed} of {ITEMS} items") as caught:
-            verified.end_chunk()
+            effect.end_chunk()
         assert caught.value.why.reason == "dead-perturbation"
 
 
 def test_a_live_chunk_does_not_pay_for_a_dead_one() -> None:
-    steps = iter([0.05, 0.0])
-    verified = Verified(Plugin(lambda batch: moved(next(steps))(batch)), RNG, Scratch())
-    verified.perturb(BATCH)
-    verified.end_chunk()
-    verified.perturb(BATCH)
+    effect = Effect(Plugin(moved(0.0)))
+    effect.add({}, changed=ITEMS, items=ITEMS)
+    effect.end_chunk()
+    effect.add({}, changed=0, items=ITEMS)
     with pytest.raises(BrokenProbeError, match="changed 0 of"):
-        verified.end_chunk()
+        effect.end_chunk()
 
 
 def test_what_promises_no_effect_must_have_none() -> None:
-    verified = Verified(Plugin(moved(0.05, 1), min_effect=0.0), RNG, Scratch())
-    verified.perturb(BATCH)
     with pytest.raises(BrokenProbeError, match="changed 1 of") as caught:
-        verified.end_chunk()
+        shown(Plugin(moved(0.05, 1), min_effect=0.0)).end_chunk()
     assert caught.value.why.reason == "not-clean"
 
 
 def test_a_chunk_that_was_not_seen_is_not_dead() -> None:
-    Verified(Plugin(moved(0.0)), RNG, Scratch()).end_chunk()
+    Effect(Plugin(moved(0.0))).end_chunk()
+
+
+def test_columns_are_the_same_in_every_batch() -> None:
+    effect = Effect(Plugin(moved(0.0)))
+    effect.add({"steps": np.zeros(3, np.int64)}, changed=3, items=3)
+    with pytest.raises(BrokenProbeError, match="from batch to batch") as caught:
+        effect.add({"steps": np.zeros(3, np.float64)}, changed=3, items=3)
+    assert caught.value.why.reason == "wrong-columns"
 
 
 @pytest.mark.parametrize("kind", ["uniform", "gaussian"])
 @pytest.mark.parametrize("level", [0.5, 8.0, 255.0])
 def test_our_own_noise_keeps_its_word(kind: str, level: float) -> None:
-    verified = Verified(Noise(kind, level), RNG, Scratch())  # type: ignore[arg-type]
     for x in (0.0, 0.5, 1.0):
-        verified.perturb(Batch(IDS, torch.full((ITEMS, 3, 8, 8), x), BATCH.y))
-    verified.end_chunk()
+        shown(Noise(kind, level), Batch(IDS, torch.full((ITEMS, 3, 8, 8), x), BATCH.y)).end_chunk()  # type: ignore[arg-type]
 
 
 def test_noise_has_the_strength_it_states() -> None:

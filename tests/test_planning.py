@@ -7,25 +7,12 @@ from dataclasses import replace
 import pytest
 
 from audit import randomness
+from audit.findings import BoundedMean, Exact, Kind, Metric, OrderStatistic, PairedDifference, Proportion, Statistic
 from audit.planning import FAMILY, Cost, Load, Typical, cost, forecast, impossible, more_items
 from audit.rehearsal import Rehearsal
 from audit.stats.means import p_at_most
 from audit.stats.planning import PairedDesign
-from audit.types import (
-    BoundedMean,
-    Claim,
-    Criterion,
-    Exact,
-    Kind,
-    Metric,
-    OrderStatistic,
-    PairedDifference,
-    Proportion,
-    Role,
-    Sense,
-    Statistic,
-    Unit,
-)
+from audit.types import Claim, Criterion, Role, Sense, Unit
 
 
 def metric(name: str, kind: Kind, low: float = 0.0, high: float = 1.0, better: Sense = Sense.AT_MOST) -> Metric:
@@ -162,12 +149,12 @@ def test_no_item_helps_beyond_the_limit_or_where_items_are_counted() -> None:
 def test_cost_counts_what_is_stored_and_run() -> None:
     roles = (Role.REFERENCE, Role.CANDIDATE)
     seconds = {Role.REFERENCE: 0.002, Role.CANDIDATE: 0.001}
-    sizes = {"classes": 10, "shape": (3, 32, 32), "chunk": 4096, "batch": 256}
+    sizes = {"classes": 10, "shape": (3, 32, 32), "chunk": 4096, "batch": 256, "lanes": 2}
     found = cost([Load(10_000), Load(10_000, draws=3)], roles, seconds, **sizes)
     assert found.passes == {Role.REFERENCE: 40_000, Role.CANDIDATE: 40_000}
     assert found.disk == 2 * 40_000 * (10 * 4 + 44)
-    assert found.seconds == pytest.approx(120.0)
-    assert found.memory == (4 + 2 * 3) * 256 * 3072 * 4 + 3 * 30_000 * 84 * 2
+    assert found.seconds == pytest.approx(60.0)
+    assert found.memory == (2 * (4 + 2 * 3) + 1) * 256 * 3072 * 4 + 3 * 30_000 * 84 * 2
     assert cost([Load(10_000)], roles, {Role.REFERENCE: 0.002}, **sizes).seconds is None
     with pytest.raises(ValueError, match="seconds"):
         cost([], roles, {Role.REFERENCE: float("nan")}, **sizes)
@@ -177,9 +164,9 @@ def test_cost_counts_what_is_stored_and_run() -> None:
 
 def test_no_more_noise_is_counted_than_is_kept() -> None:
     assert FAMILY == randomness._ROOM
-    sizes = {"classes": 10, "chunk": 4096, "batch": 256, "shape": (3, 224, 224)}
+    sizes = {"classes": 10, "chunk": 4096, "batch": 256, "shape": (3, 224, 224), "lanes": 1}
     once, often = (cost([Load(1, draws)], (Role.REFERENCE,), {}, **sizes).memory for draws in (1, 2))
-    assert once == 4 * 256 * 3 * 224 * 224 * 4 + 2 * FAMILY + 3 * 84 * 2
+    assert once == (4 + 1) * 256 * 3 * 224 * 224 * 4 + 2 * FAMILY + 3 * 84 * 2
     assert often - once == 3 * 84 * 2
 
 

@@ -1,7 +1,6 @@
 """What a reader of hostile files may do to the audit: nothing but fail by name."""
 
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -12,84 +11,14 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from audit import quarantine, resources
 from audit.digest import Json
 from audit.errors import AuditError, ExitCode, StorageError
-from tests.conftest import Command
-from tests.world import REFERENCE, World, network
-
-TRIAL = """
-import ctypes, json, os, resource, signal, socket, subprocess, sys, threading, time
-from audit.errors import AuditError, StorageError
-
-def echo(payload): return payload
-def refuses(payload): raise AuditError("the file is upside down", "Turn it.")
-def full(payload): raise StorageError("no room", "Make some.")
-def bug(payload): return {}["planted"]
-def ends(payload): os._exit(payload)
-def leaves(payload): sys.exit("on its own account")
-def dies(payload): os.kill(os.getpid(), payload)
-def crashes(payload): ctypes.string_at(0)
-def allocates(payload): return len(bytearray(payload))
-def maps(payload):
-    import numpy
-    return int(numpy.ones(payload, numpy.uint8).sum())
-def starves(payload): raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
-def aborts(payload):
-    print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr, flush=True)
-    os.abort()
-def loops(payload):
-    while True: pass
-def sleeps(payload): time.sleep(3600)
-def closes(payload):
-    os.closerange(1, 100)
-    time.sleep(3600)
-def floods(payload):
-    while True: os.write(2, b"x" * 65536)
-def prints(payload):
-    print('{"value": "forged"}', flush=True)
-    os.write(1, b'{"value": "forged"}\\n')
-    ctypes.CDLL(None).puts(b"from a library")
-    return "true answer"
-def answers(payload):
-    for fd in range(3, 20):
-        try: os.write(fd, payload.encode())
-        except OSError: pass
-    os._exit(0)
-def nested(payload): answers("[" * 100_000)
-def nan(payload): return float("nan")
-def about(payload):
-    limits = {name: resource.getrlimit(getattr(resource, name)) for name in payload}
-    return {"limits": limits, "audit": sys.modules["audit"].__file__, "path": sys.path, "pid": os.getpid()}
-def descriptors(payload):
-    paths = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    return [os.readlink(path) for path in paths if os.path.lexists(path)]
-def writes(payload):
-    with open(payload, "w") as stream: stream.write("x")
-def writes_unseen(payload):
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = libc.open(payload.encode(), os.O_WRONLY | os.O_CREAT, 0o644)
-    return [fd >= 0, libc.write(fd, b"x", 1)]
-def removes(payload): os.remove(payload)
-def connects(payload): socket.socket()
-def resolves(payload): socket.getaddrinfo("localhost", 80)
-def runs(payload): subprocess.run(["true"])
-def spawns(payload):
-    if ctypes.CDLL(None).fork() == 0:
-        os.open(payload, os.O_RDONLY)
-    time.sleep(3600)
-def loads(payload):
-    import torch
-    return float(torch.load(payload, weights_only=True)["w"].sum())
-def sessions(payload):
-    import onnxruntime
-    return [output.name for output in onnxruntime.InferenceSession(payload).get_outputs()]
-"""
+from tests import trial as functions
+from tests.world import REFERENCE, network
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "audit").mkdir()
     for path in (resources.HOME / "audit").iterdir():
         (folder / "audit" / path.name).symlink_to(path)
-    (folder / "audit" / "trial.py").write_text(TRIAL)
+    (folder / "audit" / "trial.py").write_text(functions.SOURCE)
     return folder
 
 
@@ -385,32 +314,3 @@ def test_a_child_ends_with_its_parent(home: Path, number: signal.Signals) -> Non
         parent.send_signal(number)
         assert parent.wait(60) != 0
     wait_for_the_end(child)
-
-
-def bomb(path: Path, floats: int) -> None:
-    """A network of a few hundred bytes that asks for that many numbers as soon as it is loaded or run."""
-    nodes = [
-        helper.make_node("ConstantOfShape", ["size"], ["many"]),
-        helper.make_node("ReduceSum", ["many"], ["zero"], keepdims=0),
-        helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("Add", ["flat", "zero"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "bomb",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 192])],
-        [numpy_helper.from_array(np.asarray([floats], np.int64), "size")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    path.write_bytes(model.SerializeToString())
-
-
-def test_a_bomb_among_the_models_ends_in_an_error_that_names_it(world: World, command: Command) -> None:
-    bomb(world.candidate, 3 * 2**29)
-    result = command("run", world.audit, "--no-pdf")
-    assert result.returncode == ExitCode.INPUT, result.stderr
-    assert "candidate.onnx" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 5 * 2**20  # KiB; the bomb is 6 GiB
-    assert not world.out.exists()

@@ -15,11 +15,11 @@ import audit
 from audit import api, cli, digest, repeatability, selftest, subjects, verdict
 from audit.errors import ExitCode, StorageError
 from audit.evidence import Tool
+from audit.findings import Exact
 from audit.selftest import pairs, record, trial
 from audit.selftest.record import Entry, Report, Result, Stored
 from audit.selftest.trial import Expected, Pair
 from audit.tasks.classification import Classification
-from audit.types import Exact
 from checks import integrity
 from tests.world import World
 

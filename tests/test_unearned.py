@@ -11,7 +11,8 @@ from audit import evidence, registry
 from audit.contracts import Context, LedgerView
 from audit.digest import of_json
 from audit.errors import AuditError
-from audit.types import Claim, Finding, PairedDifference
+from audit.findings import Finding, PairedDifference
+from audit.types import Claim
 from checks.accuracy import Accuracy
 from checks.functional import Functional
 from checks.integrity import Integrity

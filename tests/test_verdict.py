@@ -5,23 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from audit.stats import paired, proportions
-from audit.types import (
+from audit.findings import (
     BoundedMean,
-    Claim,
-    Criterion,
     Exact,
     Finding,
     Missing,
     OrderStatistic,
     PairedDifference,
-    Policy,
     Presupposition,
     Proportion,
-    Sense,
     Statistic,
-    Verdict,
 )
+from audit.stats import paired, proportions
+from audit.types import Claim, Criterion, Policy, Sense, Verdict
 from audit.verdict import bounds, decide, exit_code, p_values
 
 DROP = Claim("accuracy.drop")
@@ -152,7 +148,7 @@ def test_reference_floor_is_a_proven_bound() -> None:
     good = PairedDifference(0, 0, 1_000)
     for right, verdict in ((760, Verdict.PASS), (710, Verdict.NOT_EVALUATED)):
         own = Proportion(right, 1_000)
-        decisions = decide(policy(criterion), {DROP: Finding(DROP, good, presupposes=Presupposition(own))})
+        decisions = decide(policy(criterion), {DROP: Finding(DROP, good, presupposes=(Presupposition(own),))})
         assert decisions.overall is verdict, right
 
 
@@ -160,13 +156,13 @@ def test_off_the_clean_set_the_floor_is_a_share_of_the_clean_accuracy() -> None:
     good, clean = PairedDifference(0, 0, 1_000), Proportion(900, 1_000)
     for right, verdict in ((490, Verdict.PASS), (460, Verdict.NOT_EVALUATED)):
         own = Presupposition(Proportion(right, 1_000), clean)
-        decisions = decide(policy(at_most(DROP, 0.05)), {DROP: Finding(DROP, good, presupposes=own)})
+        decisions = decide(policy(at_most(DROP, 0.05)), {DROP: Finding(DROP, good, presupposes=(own,))})
         assert decisions.overall is verdict, right
 
 
 def test_a_reference_that_is_never_right_supports_nothing() -> None:
     nothing = Presupposition(Proportion(0, 1_000), Proportion(0, 1_000))
-    finding = Finding(DROP, PairedDifference(0, 0, 1_000), presupposes=nothing)
+    finding = Finding(DROP, PairedDifference(0, 0, 1_000), presupposes=(nothing,))
     assert decide(policy(at_most(DROP, 0.05)), {DROP: finding}).reason == "reference-floor"
 
 
@@ -177,7 +173,7 @@ def levels(*rights: int) -> tuple[list[Criterion], dict[Claim, Finding]]:
     clean = Proportion(900, 1_000)
     own = [Presupposition(Proportion(right, 1_000), clean) for right in rights]
     same = PairedDifference(0, 0, 1_000)
-    return criteria, {c: Finding(c, same, presupposes=p) for c, p in zip(drops, own, strict=True)}
+    return criteria, {c: Finding(c, same, presupposes=(p,)) for c, p in zip(drops, own, strict=True)}
 
 
 def test_a_level_where_the_reference_fails_does_not_apply() -> None:

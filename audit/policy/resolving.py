@@ -8,11 +8,12 @@ from audit import digest
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import CriterionRecord, PolicyRecord
+from audit.findings import Metric
 from audit.plan import Asked
 from audit.policy import standing, waiving
 from audit.policy.expanding import Limit, expand
 from audit.policy.reading import Source
-from audit.types import Claim, Criterion, Metric, Policy, Sense, Unit, Verdict
+from audit.types import Claim, Criterion, Policy, Sense, Unit, Verdict
 
 
 @dataclass(frozen=True, slots=True)

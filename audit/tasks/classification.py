@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.contracts import Batch, Columns, Side
-from audit.types import Missing, OutputKind
+from audit.findings import Missing
+from audit.types import OutputKind
 
 if TYPE_CHECKING:
     from torch import Tensor

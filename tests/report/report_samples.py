@@ -107,6 +107,25 @@ def findings(decisions: tuple[ev.DecisionRecord, ...], others: int) -> tuple[ev.
     return (*decided, *further)
 
 
+ADAPTER = ev.Adapter(
+    layout="NCHW", range=(0.0, 1.0), mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616), outputs="logits"
+)
+RUNTIME: dict[str, str | int] = {
+    "engine": "onnxruntime 1.32.0", "provider": "CPUExecutionProvider", "threads": 2, "optimisation": "basic",
+}  # fmt: skip
+MODELS = (
+    ev.ModelRecord(role="reference", format="ONNX, opset 20", sha256="9c1f" * 16,
+                   bytes=1_094_321, parameters=272_474, nonzero=272_474, adapter=ADAPTER, runtime=RUNTIME),
+    ev.ModelRecord(role="candidate", format="ONNX, opset 20", sha256="3e07" * 16,
+                   bytes=1_094_321, parameters=272_474, nonzero=109_803, adapter=ADAPTER, runtime=RUNTIME),
+)  # fmt: skip
+PROBES = (
+    ev.ProbeRecord(name="clean", sha256="c0de" * 16, description="the test set as it is"),
+    ev.ProbeRecord(name="noise-uniform-8", sha256="beef" * 16,
+                   description="uniform noise ±8/255 on every pixel, one draw per item"),
+)  # fmt: skip
+
+
 def build(
     decisions: tuple[ev.DecisionRecord, ...],
     *,
@@ -130,20 +149,9 @@ def build(
     overall = max(required, key=worst.index, default="NOT EVALUATED")
     accepted = overall in accept and not exploratory and not deviations
     codes = {"FAIL": 1, "NOT EVALUATED": 4}
-    adapter = ev.Adapter(
-        layout="NCHW", range=(0.0, 1.0), mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616), outputs="logits"
-    )
-    runtime: dict[str, str | int] = {
-        "engine": "onnxruntime 1.32.0", "provider": "CPUExecutionProvider", "threads": 2, "optimisation": "basic",
-    }  # fmt: skip
     body = ev.Body(
         tool=ev.Tool(name="prune-audit", version="0.1.0", method_set="1", sources_sha256="5a" * 32),
-        models=(
-            ev.ModelRecord(role="reference", format="ONNX, opset 20", sha256="9c1f" * 16,
-                           bytes=1_094_321, parameters=272_474, nonzero=272_474, adapter=adapter, runtime=runtime),
-            ev.ModelRecord(role="candidate", format="ONNX, opset 20", sha256="3e07" * 16,
-                           bytes=1_094_321, parameters=272_474, nonzero=109_803, adapter=adapter, runtime=runtime),
-        ),
+        models=MODELS,
         data=(
             ev.DataRecord(role="test", sha256="b1d2" * 16, items=10_000, duplicates=0,
                           shape=(3, 32, 32), stored="uint8", classes=classes,
@@ -152,11 +160,7 @@ def build(
         plan=ev.PlanRecord(
             sha256="77aa" * 16, chunk=4096, batch=256, claims=len(decisions) + others,
             checks=("functional", "noise", "per_class"),
-            probes=(
-                ev.ProbeRecord(name="clean", sha256="c0de" * 16, description="the test set as it is"),
-                ev.ProbeRecord(name="noise-uniform-8", sha256="beef" * 16,
-                               description="uniform noise ±8/255 on every pixel, one draw per item"),
-            ),
+            probes=PROBES,
         ),
         policy=ev.PolicyRecord(
             id="standard/1", title="Standard release policy", source="built-in", sha256="a55e" * 16, alpha=0.05,

@@ -1,0 +1,126 @@
+"""Showing batches to the networks, several batches side by side.
+
+A batch is perturbed and checked on one core, and a small network leaves cores idle between its operations; side by
+side they fill all of them. Each lane works with copies of its own, so that no result depends on the others.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from audit import digest
+from audit.contracts import Batch, Columns, Model, Probe, Task
+from audit.digest import Json
+from audit.errors import AuditError
+from audit.perturbing import BrokenProbeError, Scratch, Verified
+from audit.randomness import PhiloxRng
+from audit.types import Role
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A batch as a probe drew it: the probe's own columns, how many items it changed, and what the models left."""
+
+    columns: Columns
+    changed: int
+    outputs: Mapping[Role, Columns]
+
+
+Wanted = Sequence[tuple[Probe, Sequence[Role]]]
+"""Probes, each with the models that are to see a batch of it."""
+Shown = list[Drawn] | BrokenProbeError
+"""All draws of a batch by one probe, or why there are none."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Everything that a thread needs to show batches."""
+
+    models: Mapping[Role, Model]
+    task: Task
+    classes: int
+    methods: str
+    _verified: dict[str, Verified] = field(default_factory=dict)
+    _streams: dict[str, PhiloxRng] = field(default_factory=dict)
+    _scratch: Scratch = field(default_factory=Scratch)
+
+    def show(self, batch: Batch, wanted: Wanted) -> list[Shown]:
+        """What came of a batch, probe by probe; nothing where no model is to see it."""
+        return [self._shown(probe, batch, roles) if roles else [] for probe, roles in wanted]
+
+    def _shown(self, probe: Probe, batch: Batch, roles: Sequence[Role]) -> Shown:
+        try:
+            verified = self._own(probe)
+            return [self._drawn(verified, replace(batch, draw=draw), roles) for draw in range(probe.draws)]
+        except BrokenProbeError as error:
+            return error
+
+    def _drawn(self, verified: Verified, batch: Batch, roles: Sequence[Role]) -> Drawn:
+        made = verified.perturb(batch)
+        return Drawn(made.columns, made.changed, {role: self._outputs(role, made.x, batch) for role in roles})
+
+    def _outputs(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
+        out = self.models[role](x)
+        if out.shape != (len(batch.ids), self.classes):
+            raise AuditError(
+                f"{role}: gave outputs of shape {tuple(out.shape)} for {len(batch.ids)} items and "
+                f"{self.classes} classes",
+                "Its outputs change shape with the input; export the classifier with one score per class.",
+            )
+        return self.task.observe(out, batch)
+
+    def _own(self, probe: Probe) -> Verified:
+        """The lane's copy of a probe, with the random numbers of the probe's family."""
+        name = digest.of_json(probe.canonical())
+        if name not in self._verified:
+            family: dict[str, Json] = {"methods": self.methods, "family": probe.stream()}
+            rng = self._streams.setdefault(digest.of_json(family), PhiloxRng.of(family))
+            self._verified[name] = Verified.copy_of(probe, rng, self._scratch)
+        return self._verified[name]
+
+
+def side_by_side(lanes: Sequence[Lane], asked: Iterable[tuple[Batch, Wanted]]) -> Iterator[tuple[Batch, list[Shown]]]:
+    """Each batch with what came of it, probe by probe, in the given order; as many are under way as there are lanes.
+
+    Probes that share their random numbers go through one lane. With one lane nothing runs beside anything else, not
+    even the reading of the next batch.
+    """
+    if len(lanes) == 1:
+        for batch, wanted in asked:
+            yield batch, lanes[0].show(batch, wanted)
+        return
+    free: SimpleQueue[Lane] = SimpleQueue()
+    for lane in lanes:
+        free.put(lane)
+
+    def show(batch: Batch, wanted: Wanted) -> list[Shown]:
+        lane = free.get()
+        try:
+            return lane.show(batch, wanted)
+        finally:
+            free.put(lane)
+
+    under_way: deque[tuple[Batch, list[Future[list[Shown]]]]] = deque()
+    threads = ThreadPoolExecutor(len(lanes), "lane")
+    try:
+        for batch, wanted in asked:
+            families = groupby(wanted, lambda each: each[0].stream())
+            under_way.append((batch, [threads.submit(show, batch, list(family)) for _, family in families]))
+            if len(under_way) > len(lanes):
+                yield _result(under_way)
+        while under_way:
+            yield _result(under_way)
+    finally:
+        threads.shutdown(cancel_futures=True)  # whatever ends this early must not wait for what is only queued
+
+
+def _result(under_way: deque[tuple[Batch, list[Future[list[Shown]]]]]) -> tuple[Batch, list[Shown]]:
+    batch, parts = under_way.popleft()
+    return batch, [shown for part in parts for shown in part.result()]
