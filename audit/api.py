@@ -116,9 +116,9 @@ def run(
     clock = Clock()
     with clock.stage("open"):
         agreed = preparation.agree(asked_for.policy, base)
-        opened = subjects.load(asked_for, base)
+        opened = [subjects.load(asked_for, base)]
     course = _Course(folder, tuple(map(Path, reuse)), progress, tuple(command), clock, pdf=pdf)
-    return course.run(opened, subjects.terms_of(asked_for), agreed)
+    return course.run(opened.pop(), subjects.terms_of(asked_for), agreed)
 
 
 def compare(
@@ -147,14 +147,16 @@ def compare(
     modules = {Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline}
     with clock.stage("open"):
         agreed = preparation.agree(policy_name, Path())
-        opened = subjects.of_objects(
-            {role: module for role, module in modules.items() if module is not None},
-            {DataRole.TEST: data},
-            preprocessing or Preprocessing(),
-            device,
-        )
+        opened = [
+            subjects.of_objects(
+                {role: module for role, module in modules.items() if module is not None},
+                {DataRole.TEST: data},
+                preprocessing or Preprocessing(),
+                device,
+            )
+        ]
     course = _Course(Path(out), (), progress, (), clock, pdf=pdf)
-    return course.run(opened, Terms(policy_name, declared_accuracy), agreed)
+    return course.run(opened.pop(), Terms(policy_name, declared_accuracy), agreed)
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ class _Course:
     pdf: bool
 
     def run(self, opened: Subjects, terms: Terms, agreed: Agreed) -> Outcome:
+        """Nobody else may hold `opened`: when the networks have run, what they took is for judging."""
         with self.clock.stage("prepare"):
             asked, fixed = preparation.prepare(opened, terms, agreed)
         plan.require_place(self.folder)  # before the lock, which makes the folder
@@ -178,6 +181,7 @@ class _Course:
             ledger = Ledger(self.folder / LEDGER, lenders)
             ledger.repair()
             passes = self._observe(opened, fixed, asked, ledger)
+            del opened
             self.progress("deciding", 0, 0)
             with self.clock.stage("decide"):
                 body = _judge(fixed, asked, ledger, exploratory=False)

@@ -89,7 +89,7 @@ class Lane:
 def side_by_side(lanes: Sequence[Lane], asked: Iterable[tuple[Batch, Wanted]]) -> Iterator[tuple[Batch, list[Shown]]]:
     """Each batch with what came of it, probe by probe, in the given order; as many are under way as there are lanes.
 
-    Probes that share their random numbers go through one lane. With one lane nothing runs beside anything else, not
+    With one lane nothing runs beside anything else, not
     even the reading of the next batch.
     """
     if len(lanes) == 1:
@@ -107,20 +107,57 @@ def side_by_side(lanes: Sequence[Lane], asked: Iterable[tuple[Batch, Wanted]]) -
         finally:
             free.put(lane)
 
-    under_way: deque[tuple[Batch, list[Future[list[Shown]]]]] = deque()
+    under_way: deque[_UnderWay] = deque()
     threads = ThreadPoolExecutor(len(lanes), "lane")
     try:
         for batch, wanted in asked:
-            families = groupby(wanted, lambda each: each[0].stream())
-            under_way.append((batch, [threads.submit(show, batch, list(family)) for _, family in families]))
+            parts = [([place for place, _ in part], [each for _, each in part]) for part in _apart(wanted)]
+            futures = [(places, threads.submit(show, batch, part)) for places, part in parts]
+            under_way.append(_UnderWay(batch, len(wanted), futures))
             if len(under_way) > len(lanes):
-                yield _result(under_way)
+                yield under_way.popleft().result()
         while under_way:
-            yield _result(under_way)
+            yield under_way.popleft().result()
     finally:
         threads.shutdown(cancel_futures=True)  # whatever ends this early must not wait for what is only queued
 
 
-def _result(under_way: deque[tuple[Batch, list[Future[list[Shown]]]]]) -> tuple[Batch, list[Shown]]:
-    batch, parts = under_way.popleft()
-    return batch, [shown for part in parts for shown in part.result()]
+def _apart(wanted: Wanted) -> Iterator[Sequence[tuple[int, tuple[Probe, Sequence[Role]]]]]:
+    """What can go through different lanes, with the place of each in `wanted`.
+
+    Probes that share random numbers stay together. What promises no effect costs nothing to make again for each model.
+    """
+    for _, members in groupby(enumerate(wanted), lambda each: each[1][0].stream()):
+        family = list(members)
+        if any(probe.min_effect for _, (probe, _) in family):
+            yield family
+        else:
+            yield from ([(place, (probe, (role,)))] for place, (probe, roles) in family for role in roles)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A batch in the lanes: for how many probes, and the parts with the places of theirs."""
+
+    batch: Batch
+    probes: int
+    parts: Sequence[tuple[Sequence[int], "Future[list[Shown]]"]]
+
+    def result(self) -> tuple[Batch, list[Shown]]:
+        """The batch with what came of it; waits for it."""
+        every: list[Shown] = [[] for _ in range(self.probes)]
+        for places, part in self.parts:
+            for place, shown in zip(places, part.result(), strict=True):
+                every[place] = _joined(every[place], shown)
+        return self.batch, every
+
+
+def _joined(one: Shown, other: Shown) -> Shown:
+    """What different models left of the same draws."""
+    if isinstance(one, BrokenProbeError) or not other:
+        return one
+    if isinstance(other, BrokenProbeError) or not one:
+        return other
+    return [
+        Drawn(a.columns, max(a.changed, b.changed), {**a.outputs, **b.outputs}) for a, b in zip(one, other, strict=True)
+    ]

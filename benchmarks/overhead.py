@@ -3,12 +3,13 @@
     python benchmarks/overhead.py --reference R.onnx --candidate C.onnx --data test.npz --mean … --std …
 
 A bare loop has the test set ready in memory as float32, already preprocessed, and does nothing but call onnxruntime
-at the audit's batch size for both models, once for every probe: one pass at a time on all cores, or as many side by
-side as in the audit, with its session options. The ratio is that to the faster of the two. The
+at the audit's batch size for both models, once for every probe. There are two: one pass at a time on all cores, as
+anybody would write it, and as many passes side by side as in the audit, with its sessions; the audit's advantage over
+the first is not the audit's merit alone. The
 audit starts from the files: it reads, hashes and checks them, first in a child process, preprocesses, perturbs and
 checks the perturbation, stores, measures, decides and writes its evidence and its certificate. All are run
 alternately; the ratios are those of the medians. Two audits are measured: the clean test set alone, and with six
-levels of noise. Exits 1 where the second, without the PDF, is beyond the limit.
+levels of noise. Exits 1 where one of those that `--audits` names, without the PDF, is beyond the limit.
 """
 
 import argparse
@@ -43,7 +44,10 @@ unit = "points"
 """
 CLEAN = ["accuracy", "functional", "integrity"]
 NOISE = "[settings.noise]\nuniform = [2, 4, 8]\ngaussian = [2, 4, 8]\n"
+LOOPS = ("one at a time", "side by side")
 LEVELS = 6
+AUDITS = {"clean": (CLEAN, "", 1), "noise": ([*CLEAN, "noise"], NOISE, 1 + LEVELS)}
+"""Checks, their settings, and passes per model and item."""
 
 
 def main() -> int:
@@ -69,9 +73,10 @@ def main() -> int:
     rows: list[dict[str, float]] = []
     for repeat in range(arguments.repeats + 1):
         row = {}
-        for name, checks, settings, times in (("clean", CLEAN, "", 1), ("noise", [*CLEAN, "noise"], NOISE, 1 + LEVELS)):
-            row[f"{name}: bare, one at a time"] = _timed(lambda times=times: one_at_a_time(times))
-            row[f"{name}: bare, side by side"] = _timed(lambda times=times: side_by_side(times))
+        for name in arguments.audits:
+            checks, settings, times = AUDITS[name]
+            row[f"{name}: bare, {LOOPS[0]}"] = _timed(lambda times=times: one_at_a_time(times))
+            row[f"{name}: bare, {LOOPS[1]}"] = _timed(lambda times=times: side_by_side(times))
             with tempfile.TemporaryDirectory() as folder:
                 rules = Path(folder) / "policy.toml"
                 before, criterion, after = POLICY.format(checks=checks).partition("[[criterion]]")
@@ -84,15 +89,13 @@ def main() -> int:
         if repeat:  # the first round imports libraries and warms the kernels
             rows.append(row)
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
-    bare = {
-        name: min(medians[f"{name}: bare, one at a time"], medians[f"{name}: bare, side by side"])
-        for name in ("clean", "noise")
-    }
+    print(f"{'':<28} {'':>9}   ratio to the loop that runs one pass at a time, and several side by side")
     for name, seconds in medians.items():
-        print(f"{name:<28} {seconds:7.3f} s   ratio to the faster loop {seconds / bare[name.partition(':')[0]]:.3f}")
-    gate = medians["noise: whole run"] / bare["noise"]
-    print(f"limit for the whole run with {LEVELS} levels of noise: {LIMIT}")
-    return 0 if gate <= LIMIT else 1
+        alone, beside = (medians[f"{name.partition(':')[0]}: bare, {kind}"] for kind in LOOPS)
+        print(f"{name:<28} {seconds:7.3f} s   {seconds / alone:.3f}   {seconds / beside:.3f}")
+    print(f"limit for the whole run, to the loop that runs one pass at a time: {LIMIT}")
+    ratios = [medians[f"{name}: whole run"] / medians[f"{name}: bare, {LOOPS[0]}"] for name in arguments.audits]
+    return 0 if max(ratios) <= LIMIT else 1
 
 
 def _audited(wanted: AuditFile, folder: Path, name: str, *, pdf: bool) -> dict[str, float]:
@@ -137,6 +140,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mean")
     parser.add_argument("--std")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--audits", nargs="+", choices=AUDITS, default=list(AUDITS))
     return parser.parse_args()
 
 

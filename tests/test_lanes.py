@@ -15,6 +15,7 @@ from audit.contracts import Batch
 from audit.evidence import Body
 from audit.lanes import Lane, Shown, Wanted, side_by_side
 from audit.tasks.classification import Classification
+from audit.types import Role
 from checks.accuracy import Accuracy
 from checks.integrity import Integrity
 from checks.perturbations.clean import CLEAN
@@ -97,7 +98,7 @@ def scripted(count: int, broken: int = -1) -> list[Scripted]:
 
 def batches(count: int) -> Iterator[tuple[Batch, Wanted]]:
     for start in range(count):
-        yield Batch(np.zeros((1, 32), np.uint8), torch.zeros(1, 1, 1, 1), None, start), [(CLEAN, ())]
+        yield Batch(np.zeros((1, 32), np.uint8), torch.zeros(1, 1, 1, 1), None, start), [(CLEAN, (Role.REFERENCE,))]
 
 
 def test_results_come_in_the_order_of_the_items_whoever_is_first() -> None:

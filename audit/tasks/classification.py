@@ -4,6 +4,8 @@ Probabilities, not raw outputs, are compared, because two networks may end diffe
 there), and because a softmax on top of a softmax would make any two networks look alike.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +22,8 @@ _SUM_TOLERANCE = 1e-3
 _ULPS = 4
 """Units in the last place by which another order of summation moves an output, at least."""
 _TINY = float(np.finfo(np.float32).tiny)
+_TOGETHER = 2**18
+"""Outputs of a network that are compared at once."""
 Floats = NDArray[np.float64]
 
 
@@ -36,8 +40,9 @@ class Classification:
         Rows that are non-negative and sum to 1 are probabilities; rows whose exponentials do are
         log-probabilities; anything else is logits.
         """
-        out = columns["output"].astype(np.float64)
-        observed = _recognise(out)
+        out = columns["output"]
+        kinds = {_recognise(out[block].astype(np.float64)) for block in _blocks(out)}
+        observed = kinds.pop() if len(kinds) == 1 else OutputKind.LOGITS
         if (
             declared is OutputKind.AUTO
             and observed is OutputKind.LOGITS
@@ -74,19 +79,33 @@ class Classification:
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
+        labelled = bool((labels >= 0).all())  # without: no rank, so that no check can take -1 for a class
+        parts = []
+        for block in _blocks(reference.columns["output"]):
+            pair = [replace(side, columns={"output": side.columns["output"][block]}) for side in (reference, other)]
+            ranks = _ranks(labels[block], *pair, adverse=adverse) if labelled else {}
+            parts.append({**ranks, **self._distances(*pair, adverse=adverse)})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _distances(self, reference: Side, other: Side, *, adverse: bool) -> Columns:
+        """Agreement and distances of some rows."""
         raw = [side.columns["output"] for side in (reference, other)]
-        logs = [_log_probabilities(side.columns["output"], side.kind) for side in (reference, other)]
-        p, q = np.exp(logs[0]), np.exp(logs[1])
+        p, q = (np.exp(_log_probabilities(side.columns["output"], side.kind)) for side in (reference, other))
         agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
         if adverse:
             agree &= ~(self.near_ties(raw[0], reference.noise) | self.near_ties(raw[1], other.noise))
         return {
-            **_ranks(labels, reference, other, adverse=adverse),
             "agree": agree,
             "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
             "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
             "jensen_shannon": _jensen_shannon(p, q),
         }
+
+
+def _blocks(out: NDArray[np.float32]) -> Iterator[slice]:
+    """Rows that are compared together: float64 copies of all of them would take many times their memory."""
+    rows = max(1, _TOGETHER // out.shape[1])
+    return (slice(start, start + rows) for start in range(0, max(len(out), 1), rows))
 
 
 def _reach(out: NDArray[np.float32], noise: float) -> NDArray[np.float64]:
@@ -115,9 +134,7 @@ def _log_probabilities(raw: NDArray[np.float32], kind: OutputKind) -> Floats:
 
 
 def _ranks(labels: NDArray[np.int64], reference: Side, other: Side, *, adverse: bool) -> Columns:
-    """Ranks of the label by both; none where items have no labels, so that no check can take -1 for a class."""
-    if (labels < 0).any():
-        return {}
+    """Ranks of the label by both."""
     first, second = reference.columns["output"], other.columns["output"]
     if adverse:
         ranks = _best_rank(first, labels, reference.noise), _worst_rank(second, labels, other.noise)
