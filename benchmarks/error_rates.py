@@ -305,7 +305,8 @@ def page(pools: Sequence[Pool], rates: Sequence[Rate], seed: int) -> str:
     lines = [
         f"# {title.rstrip('.')}\n{text}\n## The largest rates over all pools and sizes\n",
         f"{audits:,} audits each, seed {seed}; ▲ above {100 * (ALPHA + TOLERANCE * _error(ALPHA, audits)):.2f} %. "
-        f"Of {len(ours)} rates of ours {sum(rate.beyond for rate in ours)} are marked; the largest is {max(ours, key=SHARE)} %.\n",
+        f"Of {len(ours)} rates of ours {sum(rate.beyond for rate in ours)} are marked; the largest is "
+        f"{max(ours, key=SHARE)} %.\n",
         *_table({f"false {side.value}": [rate for rate in rates if rate.side is side] for side in SIDES}),
     ]
     for pool in pools:
