@@ -301,12 +301,11 @@ def page(pools: Sequence[Pool], rates: Sequence[Rate], seed: int) -> str:
     """What this module says of itself, and the rates of all pools at the same sizes, in Markdown."""
     title, _, text = (__doc__ or "").partition("\n")
     ours, sizes = [rate for rate in rates if rate.row.ours], dict.fromkeys(rate.items for rate in rates)
-    audits = rates[0].audits
+    audits, marked = rates[0].audits, sum(rate.beyond for rate in ours)
     lines = [
         f"# {title.rstrip('.')}\n{text}\n## The largest rates over all pools and sizes\n",
         f"{audits:,} audits each, seed {seed}; ▲ above {100 * (ALPHA + TOLERANCE * _error(ALPHA, audits)):.2f} %. "
-        f"Of {len(ours)} rates of ours {sum(rate.beyond for rate in ours)} are marked; the largest is "
-        f"{max(ours, key=SHARE)} %.\n",
+        f"Of {len(ours)} rates of ours {marked} are marked; the largest is {max(ours, key=SHARE)} %.\n",
         *_table({f"false {side.value}": [rate for rate in rates if rate.side is side] for side in SIDES}),
     ]
     for pool in pools:
