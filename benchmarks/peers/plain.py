@@ -1,0 +1,61 @@
+"""The script a user writes in half an hour: onnxruntime, argmax, three point estimates against three limits.
+
+    python plain.py reference.onnx candidate.onnx test.npz [items in a set]
+
+Prints one JSON object. With a number of items, the items are also cut into sets of that many, and each set is judged
+on its own: how often the same point estimates would have passed with so little data. The first such set is written
+to `set.npz`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from inputs import outputs, questions
+from numpy.typing import NDArray
+
+Booleans = NDArray[np.bool_]
+
+
+def main() -> None:
+    reference, candidate, data = map(Path, sys.argv[1:4])
+    y = np.load(data)["y"]
+    decided = {
+        (model, noisy): outputs(model, data, noisy=noisy).argmax(axis=1)
+        for model in (reference, candidate)
+        for noisy in (False, True)
+    }
+    same = decided[candidate, False] == decided[reference, False]
+    lost = [(decided[reference, noisy] == y).astype(int) - (decided[candidate, noisy] == y) for noisy in (False, True)]
+    figures = judged(lost[0], same, lost[1])
+    report: dict[str, object] = {"figures": figures, "passed": passed(figures)}
+    if len(sys.argv) > 4:
+        size = int(sys.argv[4])
+        parts = [slice(first, first + size) for first in range(0, len(y) - size + 1, size)]
+        good = [part.start for part in parts if all(passed(judged(lost[0][part], same[part], lost[1][part])).values())]
+        if good:
+            stored = np.load(data)
+            part = slice(good[0], good[0] + size)
+            np.savez("set.npz", x=stored["x"][part], y=y[part], classes=stored["classes"])
+        report["sets"] = {"size": size, "all": len(parts), "passed": len(good), "first": good[0] if good else None}
+    print(json.dumps(report))
+
+
+def judged(lost: NDArray[np.int64], same: Booleans, lost_noisy: NDArray[np.int64]) -> dict[str, float]:
+    """Percentage points of accuracy lost, percent of equal decisions, points lost under noise."""
+    return {name: 100 * float(values.mean()) for name, values in
+            (("drop", lost), ("agreement", same), ("noisy_drop", lost_noisy))}  # fmt: skip
+
+
+def passed(figures: dict[str, float]) -> dict[str, bool]:
+    limits = questions()
+    return {
+        "drop": figures["drop"] <= limits["drop"],
+        "agreement": figures["agreement"] >= limits["agreement"],
+        "noisy_drop": figures["noisy_drop"] <= limits["noisy_drop"],
+    }
+
+
+if __name__ == "__main__":
+    main()
