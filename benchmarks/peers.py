@@ -121,7 +121,7 @@ def main() -> int:
             sys.exit(f"the networks and the test set could not be written: {written.error}")
         found = {
             "items": arguments.items, "bright": BRIGHT, "set": SET, "questions": QUESTIONS, "pins": PINS,
-            "cores": os.cpu_count(), "tolerance": TOLERANCE, "refused": refused, **_ask_all(shop),
+            "cores": len(os.sched_getaffinity(0)), "tolerance": TOLERANCE, "refused": refused, **_ask_all(shop),
         }  # fmt: skip
         results = folder / "results.json"
         results.write_text(json.dumps(found, indent=1))
