@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,7 +32,6 @@ from audit.ledger import Ledger
 from audit.models.adapter import Preprocessing
 from audit.observe import Observer, Progress
 from audit.plan import Asked, PlanFile
-from audit.preparation import Agreed
 from audit.report import files
 from audit.request import AuditFile
 from audit.subjects import Subjects, Terms
@@ -113,12 +112,8 @@ def run(
     asked_for = request.load(Path(file)) if isinstance(file, str | Path) else file
     base = Path(file).parent if isinstance(file, str | Path) else Path(base)
     folder = Path(out) if out is not None else base / asked_for.out if asked_for.out else DEFAULT_OUT
-    clock = Clock()
-    with clock.stage("open"):
-        agreed = preparation.agree(asked_for.policy, base)
-        opened = [subjects.load(asked_for, base)]
-    course = _Course(folder, tuple(map(Path, reuse)), progress, tuple(command), clock, pdf=pdf)
-    return course.run(opened.pop(), subjects.terms_of(asked_for), agreed)
+    course = _Course(folder, tuple(map(Path, reuse)), progress, tuple(command), pdf=pdf)
+    return course.run(lambda: subjects.load(asked_for, base), subjects.terms_of(asked_for), base)
 
 
 def compare(
@@ -143,35 +138,32 @@ def compare(
     AuditError for anything that cannot be used.
     """
     runtime.prepare()
-    clock = Clock()
     modules = {Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline}
-    with clock.stage("open"):
-        agreed = preparation.agree(policy_name, Path())
-        opened = [
-            subjects.of_objects(
-                {role: module for role, module in modules.items() if module is not None},
-                {DataRole.TEST: data},
-                preprocessing or Preprocessing(),
-                device,
-            )
-        ]
-    course = _Course(Path(out), (), progress, (), clock, pdf=pdf)
-    return course.run(opened.pop(), Terms(policy_name, declared_accuracy), agreed)
+    given = {role: module for role, module in modules.items() if module is not None}
+    course = _Course(Path(out), (), progress, (), pdf=pdf)
+    return course.run(
+        lambda: subjects.of_objects(given, {DataRole.TEST: data}, preprocessing or Preprocessing(), device),
+        Terms(policy_name, declared_accuracy),
+        Path(),
+    )
 
 
 @dataclass(frozen=True)
 class _Course:
-    """One audit from opened subjects to written certificate."""
+    """One audit from its subjects to the written certificate."""
 
     folder: Path
     reuse: tuple[Path, ...]
     progress: Progress
     command: tuple[str, ...]
-    clock: Clock
     pdf: bool
+    clock: Clock = field(default_factory=Clock)
 
-    def run(self, opened: Subjects, terms: Terms, agreed: Agreed) -> Outcome:
-        """Nobody else may hold `opened`: when the networks have run, what they took is for judging."""
+    def run(self, opening: Callable[[], Subjects], terms: Terms, base: Path) -> Outcome:
+        """Open the subjects, and let them go when the networks have run: what they took is for judging."""
+        with self.clock.stage("open"):
+            agreed = preparation.agree(terms.policy, base)
+            opened = opening()
         with self.clock.stage("prepare"):
             asked, fixed = preparation.prepare(opened, terms, agreed)
         plan.require_place(self.folder)  # before the lock, which makes the folder

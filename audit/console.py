@@ -43,7 +43,12 @@ def progress() -> Iterator[Report]:
 
 @contextmanager
 def _bar() -> Iterator[Report]:
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<12}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=SCREEN, transient=True) as bars:
         bar = bars.add_task("preparing", total=None)
         yield lambda what, done, total: bars.update(bar, description=what, completed=done, total=total or None)
@@ -57,7 +62,7 @@ def _lines() -> Report:
         step = _PLAIN_STEPS * done // total if total else _PLAIN_STEPS
         if step != shown and total:
             shown = step
-            SCREEN.print(f"{what}: {done:,} of {total:,} forward passes")
+            SCREEN.print(escape(f"{what}: {done:,} of {total:,} forward passes"))
 
     return report
 

@@ -77,20 +77,19 @@ class Lane:
         return self.task.observe(out, batch)
 
     def _own(self, probe: Probe) -> Verified:
-        """The lane's copy of a probe, with the random numbers of the probe's family."""
+        """The probe as this lane alone uses it, with the random numbers of its family."""
         name = digest.of_json(probe.canonical())
         if name not in self._verified:
             family: dict[str, Json] = {"methods": self.methods, "family": probe.stream()}
             rng = self._streams.setdefault(digest.of_json(family), PhiloxRng.of(family))
-            self._verified[name] = Verified.copy_of(probe, rng, self._scratch)
+            self._verified[name] = Verified(probe, rng, self._scratch)
         return self._verified[name]
 
 
 def side_by_side(lanes: Sequence[Lane], asked: Iterable[tuple[Batch, Wanted]]) -> Iterator[tuple[Batch, list[Shown]]]:
     """Each batch with what came of it, probe by probe, in the given order; as many are under way as there are lanes.
 
-    With one lane nothing runs beside anything else, not
-    even the reading of the next batch.
+    With one lane nothing runs beside anything else, not even the reading of the next batch.
     """
     if len(lanes) == 1:
         for batch, wanted in asked:
@@ -148,11 +147,11 @@ class _UnderWay:
         every: list[Shown] = [[] for _ in range(self.probes)]
         for places, part in self.parts:
             for place, shown in zip(places, part.result(), strict=True):
-                every[place] = _joined(every[place], shown)
+                every[place] = _merged(every[place], shown)
         return self.batch, every
 
 
-def _joined(one: Shown, other: Shown) -> Shown:
+def _merged(one: Shown, other: Shown) -> Shown:
     """What different models left of the same draws."""
     if isinstance(one, BrokenProbeError) or not other:
         return one

@@ -109,7 +109,10 @@ class Ledger:
     def gather(self, keys: Iterable[str]) -> Columns:
         """Several chunks, joined in the given order; raises AuditError where one is missing."""
         parts = [self.get(key) for key in keys]
-        if len({tuple((name, values.dtype.str) for name, values in part.items()) for part in parts}) > 1:
+        if (
+            len({tuple((name, values.dtype.str, values.shape[1:]) for name, values in part.items()) for part in parts})
+            > 1
+        ):
             raise AuditError(f"{self.folder}: the columns of a probe differ", "Delete the ledger and run again.")
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

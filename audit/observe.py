@@ -64,7 +64,10 @@ class Observer:
         """
         found = self.noises
         if clean is not None:
-            stored = {role: self.ledger.get(key)["output"][: len(first)] for role, key in clean.keys[0].items()}
+            draws = clean.probe.draws
+            stored = {
+                role: self.ledger.get(key)["output"][::draws][: len(first)] for role, key in clean.keys[0].items()
+            }
             found = self._of_each(lambda role: repeatability.noise(self.models[role], first, stored[role]))
         noises = {self.plan.noise_key(role): {"noise": np.asarray([noise])} for role, noise in found.items()}
         # Never borrowed: it says what this machine does.

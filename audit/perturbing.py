@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,32 +52,34 @@ class Checked:
 
 @dataclass(frozen=True)
 class Verified:
-    """A probe whose every batch is checked."""
+    """A probe whose every batch is checked.
+
+    `perturb` runs on a copy that shares nothing with the probe: what it does to itself changes neither what it
+    promised nor what another thread does. Raises BrokenProbeError where there can be no copy.
+    """
 
     probe: Probe
     rng: Rng
     scratch: Scratch
+    _copy: Probe = field(init=False, repr=False)
 
-    @classmethod
-    def copy_of(cls, probe: Probe, rng: Rng, scratch: Scratch) -> "Verified":
-        """A copy that shares nothing with the probe; raises BrokenProbeError where there can be none."""
+    def __post_init__(self) -> None:
         try:
-            return cls(copy.deepcopy(probe), rng, scratch)
+            object.__setattr__(self, "_copy", copy.deepcopy(self.probe))
         except (Exception, SystemExit) as error:  # code of others
-            why = f"cannot be copied ({type(error).__name__}: {error})"
-            raise _broken(probe, "probe-crashed", why) from error
+            raise self._broken("probe-crashed", f"cannot be copied ({type(error).__name__}: {error})") from error
 
     def perturb(self, batch: Batch) -> Checked:
         """The perturbed batch, good until the next; raises BrokenProbeError where it is not what the probe promised."""
         import torch
 
         original = batch.x.numpy()
-        copy = self.scratch.like("copy", original)
-        np.copyto(copy, original)
+        own = self.scratch.like("own", original)
+        np.copyto(own, original)
         y = None if batch.y is None else batch.y.clone()
-        handed = replace(batch, ids=batch.ids.copy(), x=torch.from_numpy(copy), y=y)
+        handed = replace(batch, ids=batch.ids.copy(), x=torch.from_numpy(own), y=y)
         try:
-            made = self.probe.perturb(handed, self.rng)
+            made = self._copy.perturb(handed, self.rng)
             if isinstance(getattr(made, "x", None), torch.Tensor):
                 made = Perturbed(made.x.detach().contiguous(), made.columns)
         except MemoryError:

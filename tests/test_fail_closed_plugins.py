@@ -1,7 +1,7 @@
 """Checks and probes of others that say what is not so."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from audit import plan, registry
-from audit.contracts import Ask, Batch, Check, Context, LedgerView, Perturbed, Rng
+from audit import console, plan, registry
+from audit.contracts import Ask, Batch, Budget, Check, Context, LedgerView, Perturbed, Rng
 from audit.digest import Json, of_json, of_sources
 from audit.errors import AuditError
 from audit.findings import Exact, Finding, Metric, Missing, PairedDifference
@@ -190,6 +190,39 @@ def test_a_probe_fails_once(world: World, monkeypatch: pytest.MonkeyPatch) -> No
     world.require("functional.negative_flips", 5.0, "%")
     assert verdict(body(world)) == ("NOT EVALUATED", "probe-crashed")
     assert (world.out / "ledger" / "manifest.jsonl").read_text().count('"failed"') == 1
+
+
+NARROW = Budget("linf", 0.01)
+
+
+@dataclass
+class Loosening(House):
+    """Widens its own budget before it goes beyond it."""
+
+    budget: Budget | None = NARROW  # type: ignore[assignment]
+    min_effect: float = 0.99
+
+    def perturb(self, batch: Batch, rng: Rng, /) -> Perturbed:
+        self.budget = Budget("linf", 1.0)
+        self.min_effect = 0.0
+        return Perturbed(1 - batch.x, {})
+
+
+def test_a_probe_cannot_widen_its_budget(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Accuracy(), asking(Loosening()), Integrity())
+    world.require("functional.negative_flips", 5.0, "%")
+    assert verdict(body(world)) == ("NOT EVALUATED", "budget-exceeded")
+
+
+def test_an_unchanged_probe_may_draw_its_items_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, asking(House(draws=2)), Accuracy(), Integrity())
+    assert body(world).verdict.overall == "PASS"
+
+
+def test_the_name_of_a_probe_is_text_whatever_it_looks_like(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress() as report:
+        report("[/] [bold green]PASS", 1, 1)
+    assert "[/] [bold green]PASS: 1 of 1 forward passes" in capsys.readouterr().err
 
 
 class Pointing(House):
