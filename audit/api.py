@@ -32,6 +32,7 @@ from audit.ledger import Ledger
 from audit.models.adapter import Preprocessing
 from audit.observe import Observer, Progress
 from audit.plan import Asked, PlanFile
+from audit.portion import WHOLE, Portion
 from audit.report import files
 from audit.request import AuditFile
 from audit.subjects import Subjects, Terms
@@ -97,6 +98,7 @@ def run(
     base: str | Path = "",
     out: str | Path | None = None,
     reuse: Sequence[str | Path] = (),
+    portion: Portion = WHOLE,
     pdf: bool = True,
     progress: Progress = lambda what, done, total: None,
     command: Sequence[str] = (),
@@ -105,14 +107,14 @@ def run(
 
     `file` is the path of an `audit.toml`, whose own paths are relative to its folder, or an `AuditFile`, whose
     paths are relative to `base`. `reuse` names output folders of earlier audits whose observations of the very
-    same model, data and settings may be taken over. Raises AuditError for a request or an input that cannot be
-    used.
+    same model, data and settings may be taken over. A `portion` makes a partial run, which decides nothing. Raises
+    AuditError for a request or an input that cannot be used.
     """
     runtime.prepare()
     asked_for = request.load(Path(file)) if isinstance(file, str | Path) else file
     base = Path(file).parent if isinstance(file, str | Path) else Path(base)
     folder = Path(out) if out is not None else base / asked_for.out if asked_for.out else DEFAULT_OUT
-    course = _Course(folder, tuple(map(Path, reuse)), progress, tuple(command), pdf=pdf)
+    course = _Course(folder, tuple(map(Path, reuse)), progress, tuple(command), pdf=pdf, portion=portion)
     return course.run(lambda: subjects.load(asked_for, base), subjects.terms_of(asked_for), base)
 
 
@@ -157,15 +159,19 @@ class _Course:
     progress: Progress
     command: tuple[str, ...]
     pdf: bool
+    portion: Portion = WHOLE
     clock: Clock = field(default_factory=Clock)
 
     def run(self, opening: Callable[[], Subjects], terms: Terms, base: Path) -> Outcome:
         """Open the subjects, and let them go when the networks have run: what they took is for judging."""
         with self.clock.stage("open"):
             agreed = preparation.agree(terms.policy, base)
-            opened = opening()
+            whole = opening()
         with self.clock.stage("prepare"):
-            asked, fixed = preparation.prepare(opened, terms, agreed)
+            partial = self.portion.record(agreed.checks, whole)
+            opened = self.portion.of(whole)
+            del whole
+            asked, fixed = preparation.prepare(opened, terms, agreed, partial)
         plan.require_place(self.folder)  # before the lock, which makes the folder
         lenders = [_lender(lender) for lender in self.reuse]
         with storage.lock(self.folder):
@@ -211,11 +217,12 @@ def judge(
         roles = tuple(Role(model.role) for model in fixed.models)
         chosen = registry.load_all(fixed.plan.checks, fixed.policy.settings)
         data = tuple(DataRole(each.role) for each in fixed.data)
-        asked = plan.ask(chosen, Context(fixed.dataset(DataRole.TEST).classes, roles, data))
+        skipped = fixed.plan.skipped
+        asked = plan.ask(chosen, Context(fixed.dataset(DataRole.TEST).classes, roles, data), skipped)
         other = fixed
         if policy_name is not None:
             agreed = preparation.agree(policy_name, Path())
-            wanted = plan.ask(agreed.checks, asked.context)
+            wanted = plan.ask(agreed.checks, asked.context, skipped)
             _require_ran(wanted, fixed, policy_name)
             bound = policy.bind(agreed.policy, wanted, fixed.declared_accuracy)
             if bound.sha256 != fixed.policy.sha256:
@@ -265,6 +272,8 @@ def _judge(fixed: PlanFile, asked: Asked, ledger: Ledger, *, exploratory: bool) 
     findings = pipeline.measure(asked, view)
     adverse = pipeline.measure(asked, view.against()) if view.any_near_tie() else None
     decisions = verdict.decide(policy.rules(fixed.policy), findings, adverse)
+    if fixed.plan.partial is not None:
+        decisions = verdict.of_partial_run(decisions)
     outputs = {Role(model.role): view.outputs(Role(model.role)) for model in fixed.models}
     return assemble.body(fixed, asked, findings, decisions, outputs, exploratory=exploratory)
 

@@ -140,6 +140,15 @@ def run(
     reuse: Annotated[
         list[Path] | None, typer.Option(help="Take over equal observations of an earlier audit.", show_default=False)
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Partial run: this many items at most. Decides nothing.", show_default=False)
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Partial run: this check, and others so named.", show_default=False)
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Partial run: all checks but this.", show_default=False)
+    ] = None,
     pdf: Pdf = True,
     as_json: AsJson = False,
 ) -> None:
@@ -148,17 +157,19 @@ def run(
     Name an audit file, or the models and the test set by flags.
     """
     with reported():
-        from audit import api, console, request
+        from audit import api, console, portion, request
 
         flags = request.Flags(
             reference=reference, candidate=candidate, baseline=baseline, data=data, policy=policy, mean=mean, std=std,
             layout=layout, data_layout=data_layout, device=device,
         )  # fmt: skip
         wanted, base = request.combine(file, flags)
+        part = portion.Portion(limit, tuple(only or ()), tuple(skip or ()))
         with console.progress() as progress:
             outcome = api.run(
-                wanted, base=base, out=out, reuse=reuse or (), pdf=pdf, progress=progress, command=_command()
-            )
+                wanted, base=base, out=out, reuse=reuse or (), portion=part, pdf=pdf, progress=progress,
+                command=_command(),
+            )  # fmt: skip
         _finish(outcome, as_json=as_json)
 
 

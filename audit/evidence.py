@@ -92,6 +92,13 @@ class ProbeRecord(Record):
     description: str
 
 
+class PartialRecord(Record):
+    """What a partial run leaves out; nothing that comes of it is accepted."""
+
+    skipped: tuple[str, ...] = Field(description="checks that do not run")
+    left_out: tuple[str, ...] = Field(description="everything that is left out, in words")
+
+
 class PlanRecord(Record):
     """What was fixed before the first forward pass."""
 
@@ -101,6 +108,12 @@ class PlanRecord(Record):
     probes: tuple[ProbeRecord, ...]
     checks: tuple[str, ...]
     claims: int = Field(description="claims promised")
+    partial: PartialRecord | None = Field(None, description="for a quick look: parts were left out on purpose")
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Checks that were left out on purpose."""
+        return () if self.partial is None else self.partial.skipped
 
 
 class CriterionRecord(Record):
@@ -255,6 +268,8 @@ class Body(Record):
         speaks = any(part.counts and rule.of_pair and not rule.standing for part, rule in judged)
         counts = Counter(part.verdict for part in self.decisions if part.counts)
         overall = max([*counts, *(() if speaks else ("NOT EVALUATED",))], key=_RANKS.index)
+        if self.plan.partial is not None:
+            overall = "NOT EVALUATED"
         stated = self.verdict
         accepted = overall in self.policy.accept and not stated.exploratory and not self.deviations
         code = ExitCode.ACCEPTED if accepted else _CODES.get(overall, ExitCode.CONDITIONAL)

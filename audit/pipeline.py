@@ -190,6 +190,8 @@ def measure(asked: Asked, view: View) -> dict[Claim, Finding]:
 
 
 def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> Mapping[Claim, Finding]:
+    if check.name in asked.skipped:
+        return {claim: Finding(claim, Missing("skipped", f"check {check.name!r} was left out")) for claim in promised}
     delivered: dict[Claim, Finding] = {}
     absent = Missing("not-measured", f"check {check.name!r} promised this and did not deliver it")
     try:

@@ -14,6 +14,7 @@ from audit.evidence import (
     DataName,
     DataRecord,
     ModelRecord,
+    PartialRecord,
     Parties,
     PlanRecord,
     PolicyRecord,
@@ -34,16 +35,20 @@ FILE = "plan.json"
 
 @dataclass(frozen=True)
 class Asked:
-    """The union of what the checks ask for: probes once each, claims with the check that promised them."""
+    """The union of what the checks ask for: probes once each, claims with the check that promised them.
+
+    The checks named in `skipped` promise their claims, so that a policy can be bound, and get no probe.
+    """
 
     checks: tuple[Check, ...]
     context: Context
     probes: tuple[Probe, ...]
     claims: Mapping[Claim, Check]
     metrics: Mapping[str, Metric]
+    skipped: tuple[str, ...] = ()
 
 
-def ask(checks: Sequence[Check], context: Context) -> Asked:
+def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) -> Asked:
     """Collect probes and claims; a claim outside its check's catalogue, or promised twice, is a bug."""
     probes: dict[str, Probe] = {}
     claims: dict[Claim, Check] = {}
@@ -51,7 +56,7 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
     for check in checks:
         wanted = _asked(check, context)
         own = {metric.name: metric for metric in check.metrics}
-        for probe in wanted.probes:
+        for probe in () if check.name in skipped else wanted.probes:
             if probes.setdefault(_identity(probe, check), probe) != probe:
                 raise AuditError(
                     f"check {check.name!r}: its probe {probe.name!r} takes the place of another",
@@ -67,7 +72,7 @@ def ask(checks: Sequence[Check], context: Context) -> Asked:
                 "Mend or uninstall the package of that check.",
             )
         metrics.update(own)
-    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics)
+    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped))
 
 
 def _asked(check: Check, context: Context) -> Ask:
@@ -161,8 +166,12 @@ class PlanFile(Record):
         }
 
 
-def record(asked: Asked, checks: Sequence[str], chunk: int, batch: int) -> PlanRecord:
-    """The plan as evidence."""
+def record(
+    asked: Asked, checks: Sequence[str], chunk: int, batch: int, partial: PartialRecord | None = None
+) -> PlanRecord:
+    """The plan as evidence; raises AuditError where no probe remains."""
+    if not asked.probes:
+        raise AuditError("the checks that are left run no network", "Skip fewer.")
     probes = tuple(
         ProbeRecord(
             name=p.name,
@@ -179,10 +188,11 @@ def record(asked: Asked, checks: Sequence[str], chunk: int, batch: int) -> PlanR
         "batch": batch,
         "probes": [probe.sha256 for probe in probes],
         "claims": sorted(claim.id for claim in asked.claims),
+        "partial": None if partial is None else partial.model_dump(mode="json"),
     }
     return PlanRecord(
         sha256=digest.of_json(content), chunk=chunk, batch=batch, probes=probes, checks=tuple(checks),
-        claims=len(asked.claims),
+        claims=len(asked.claims), partial=partial,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from audit import plan, policy, registry, subjects
 from audit.contracts import Check, Context
+from audit.evidence import PartialRecord
 from audit.plan import Asked, PlanFile
 from audit.policy.explaining import GENERIC
 from audit.subjects import Subjects, Terms
@@ -29,11 +30,14 @@ def promised(source: policy.Source) -> Asked:
     return plan.ask(_wanted(source), GENERIC)
 
 
-def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
+def prepare(
+    opened: Subjects, terms: Terms, agreed: Agreed, partial: PartialRecord | None = None
+) -> tuple[Asked, PlanFile]:
     """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
-    asked = plan.ask(agreed.checks, Context(opened.class_names(), opened.roles, tuple(opened.data)))
+    context = Context(opened.class_names(), opened.roles, tuple(opened.data))
+    asked = plan.ask(agreed.checks, context, () if partial is None else partial.skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
-    return asked, subjects.plan_of(opened, terms, asked, bound)
+    return asked, subjects.plan_of(opened, terms, asked, bound, partial)
 
 
 def _wanted(source: policy.Source) -> tuple[Check, ...]:

@@ -15,7 +15,7 @@ from audit.data import manifest, sources
 from audit.data.manifest import METHOD_SET
 from audit.digest import Json
 from audit.errors import AuditError
-from audit.evidence import Adapter, DataRecord, ModelRecord, Parties, PolicyRecord, Tool
+from audit.evidence import Adapter, DataRecord, ModelRecord, PartialRecord, Parties, PolicyRecord, Tool
 from audit.models import files, loading
 from audit.models.adapter import Preprocessing
 from audit.models.files import Format
@@ -212,7 +212,9 @@ def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, shape: tup
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
 
 
-def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
+def plan_of(
+    subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord, partial: PartialRecord | None
+) -> PlanFile:
     """Everything that is fixed before the first forward pass."""
     classes = asked.context.classes
     # By the classes alone: the size is part of every key, and another check must not make all observations foreign.
@@ -221,17 +223,22 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
         tool=tool(),
         models=tuple(_model_record(model, terms) for model in subjects.models.values()),
         data=tuple(_data_record(source, classes) for source in subjects.data.values()),
-        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH),
+        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, partial),
         policy=policy,
         declared_accuracy=terms.declared_accuracy,
         packages=runtime.packages(),
-        deviations=tuple(sentence for model in subjects.models.values() for sentence in model.deviations),
+        deviations=(*_of_partial(partial), *(said for model in subjects.models.values() for said in model.deviations)),
         names={
             **{role.value: model.name for role, model in subjects.models.items()},
             **{role.value: source.name for role, source in subjects.data.items()},
         },
         parties=terms.parties,
     )
+
+
+def _of_partial(partial: PartialRecord | None) -> Iterator[str]:
+    if partial is not None:
+        yield f"partial run, for a quick look; left out: {', '.join(partial.left_out)}"
 
 
 def tool() -> Tool:

@@ -59,6 +59,14 @@ def decide(
     return _overall(_leave_a_level(parts))
 
 
+def of_partial_run(decisions: Decisions) -> Decisions:
+    """The same with nothing evaluated as a whole: what was left out could have come to anything.
+
+    Not even a FAIL is stated: whoever looks at parts again and again sees one by chance.
+    """
+    return replace(decisions, overall=Verdict.NOT_EVALUATED, reason="partial-run")
+
+
 def p_values(statistic: Statistic, criterion: Criterion, alpha: float) -> tuple[float, float]:
     """(p_pass, p_fail): small values prove that the claim keeps, or breaks, the limit.
 

@@ -52,6 +52,8 @@ def conformity(evidence: Evidence, results: Results) -> str:
     number = len(results.waived)
     waived = f", with {number} required {'criterion' if number == 1 else 'criteria'} waived" if number else ""
     open_parts = sum(row.record.verdict != "PASS" for row in results.required)
+    if body.plan.partial is not None:
+        return f"No conformity with {policy} is stated: this was a partial run, for a quick look (see the deviations)."
     if body.verdict.exploratory:
         return (
             f"No conformity is stated: {policy} is not the one that was fixed before the run, "
