@@ -33,7 +33,7 @@ from audit.models.adapter import Preprocessing
 from audit.observe import Observer, Progress
 from audit.plan import Asked, PlanFile
 from audit.portion import WHOLE, Portion
-from audit.report import files
+from audit.report import files, sentences
 from audit.request import AuditFile
 from audit.subjects import Subjects, Terms
 from audit.tasks.classification import Classification
@@ -185,14 +185,15 @@ class _Course:
                 body = _judge(fixed, asked, ledger, exploratory=False)
             record = evidence.seal(body, _run(fixed, self.clock, passes, ledger, self.command))
             written = files.write_all(record, self.folder, pdf=self.pdf)
-        return Outcome(record, self.folder, written.paths, written.notices)
+        lost = sentences.lost_reuse(fixed.plan.probes)
+        return Outcome(record, self.folder, written.paths, (*written.notices, *([lost] if lost else ())))
 
     def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Counter[Role]:
         with self.clock.stage("observe"):
             observer = Observer(
                 fixed, opened.models, opened.data, Classification(), ledger, self.progress, opened.lanes
             )
-            observer.observe(asked.probes)
+            observer.observe(asked.probes, pipeline.View(fixed, ledger, Classification()).settled)
             opened.verify_unchanged()
         return observer.passes
 

@@ -24,6 +24,7 @@ _RANKS: tuple[VerdictName, ...] = get_args(VerdictName)
 _CODES = {"FAIL": ExitCode.FAILED, "NOT EVALUATED": ExitCode.NOT_EVALUATED}
 RoleName = Literal["reference", "candidate", "baseline"]
 DataName = Literal["test", "shifted", "out-of-distribution", "calibration"]
+Kept = Literal["outputs", "comparisons"]
 SettingsRecord = dict[str, dict[str, JsonValue]]
 """Settings of checks, by check."""
 
@@ -89,6 +90,9 @@ class ProbeRecord(Record):
     data: DataName = "test"
     draws: int = Field(1, description="times every item was perturbed")
     min_effect: float = Field(0.0, description="share of the items that it promised to change, and did")
+    kept: Kept = Field(
+        "outputs", description="what the ledger holds: each model's outputs, or only how they compare (ledger budget)"
+    )
     description: str
 
 

@@ -176,15 +176,24 @@ def _sealed_bytes(folder: Path, key: str, seal: str) -> bytes:
 
 
 def _to_arrow(values: NDArray[Any]) -> pa.Array:
-    """One-dimensional arrays as they are, matrices as fixed-size lists."""
+    """One-dimensional arrays as they are, rows of bytes as such, other matrices as fixed-size lists."""
     if values.ndim == 1:
         return pa.array(values)
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
+    rows = np.ascontiguousarray(values)
+    if rows.dtype == np.uint8:  # Parquet has no integers of one byte: a list of them takes four times the room
+        return pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(rows.tobytes())]
+        )
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
 
 
 def _to_numpy(column: pa.Array) -> NDArray[Any]:
+    if pa.types.is_fixed_size_binary(column.type):
+        width = column.type.byte_width
+        content = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
+        return content.reshape(-1, width)
     if pa.types.is_fixed_size_list(column.type):
         flat: NDArray[Any] = column.flatten().to_numpy()
         return flat.reshape(-1, column.type.list_size)
-    values: NDArray[Any] = column.to_numpy()
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)  # flags are stored as bits
     return values

@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from audit import digest
+from audit import comparisons, digest
+from audit.comparisons import Census
 from audit.contracts import Check, Columns, Probe, Side, Task, Trace
 from audit.data import manifest
 from audit.errors import AuditError
@@ -21,19 +22,6 @@ _KEPT = 3
 """Observations and traces that stay in memory: the clean ones are asked for again and again, others once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Census:
-    """What one model left under one probe: rows, rows with NaN or infinity, rows with a near tie.
-
-    `turning`: some order of two outputs hangs on the noise of the runtime, be it of the first or of the last ones.
-    """
-
-    rows: int
-    bad: int
-    ties: int
-    turning: bool
-
-
 @dataclass
 class View:
     """What the checks see of the ledger; asking for a probe outside the plan raises KeyError.
@@ -45,10 +33,11 @@ class View:
     ledger: Ledger
     task: Task
     adverse: bool = False
-    _counted: dict[tuple[Role, str], _Census | Missing] = field(default_factory=dict)
+    _counted: dict[tuple[Role, str], Census | Missing] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._observed = lru_cache(_KEPT)(self._gather)
+        self._compared = lru_cache(_KEPT)(self._gather_pair)
         self._joined = lru_cache(_KEPT)(self._join)
         self.outputs = lru_cache(None)(self._settle)
         self._order = lru_cache(_KEPT)(self._judging_order)
@@ -64,22 +53,32 @@ class View:
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing:
         """(rows with NaN or infinity in an output, rows) of a role, over every probe of the plan."""
-        counts = [census for census in self._censuses(role) if isinstance(census, _Census)]
+        counts = [census for census in self._censuses(role) if isinstance(census, Census)]
         rows = sum(census.rows for census in counts)
         return (sum(census.bad for census in counts), rows) if rows else Missing("empty", "no item was observed")
 
     def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
         """(rows whose decision is closer than the runtime's noise, rows) of a role, under its worst probe."""
-        counts = [census for census in self._censuses(role) if isinstance(census, _Census) and census.rows]
+        counts = [census for census in self._censuses(role) if isinstance(census, Census) and census.rows]
         if not counts:
             return Missing("empty", "no item was observed")
         worst = max(counts, key=lambda census: census.ties / census.rows)
         return worst.ties, worst.rows
 
+    def settled(self) -> Mapping[Role, Side] | Missing:
+        """What each model's outputs are, and how far its runtime's noise reaches; Missing where one is unclear."""
+        sides = {}
+        for role in (Role(model.role) for model in self.plan.models):
+            kind = self.outputs(role)
+            if isinstance(kind, Missing):
+                return kind
+            sides[role] = Side({}, kind, self._noise(role))
+        return sides
+
     def any_near_tie(self) -> bool:
         """Whether counting near ties against the candidate could change anything."""
         roles = (Role(model.role) for model in self.plan.models)
-        return any(c.turning for role in roles for c in self._censuses(role) if isinstance(c, _Census))
+        return any(c.turning for role in roles for c in self._censuses(role) if isinstance(c, Census))
 
     def stored_items(self) -> tuple[int, int]:
         """(superfluous copies, stored items) of the test set."""
@@ -90,11 +89,17 @@ class View:
         """Distinct items per class of the test set."""
         return self.plan.dataset(DataRole.TEST).per_class
 
-    def _censuses(self, role: Role) -> list[_Census | Missing]:
+    def _censuses(self, role: Role) -> list[Census | Missing]:
         for probe in self.plan.plan.probes:
             if (role, probe.sha256) not in self._counted:
-                self._observed(role, probe.sha256)
+                self._count(role, probe)
         return [self._counted[role, probe.sha256] for probe in self.plan.plan.probes]
+
+    def _count(self, role: Role, probe: ProbeRecord) -> None:
+        if probe.kept == "outputs":
+            self._observed(role, probe.sha256)
+        else:
+            self._compared(Role.CANDIDATE if role is Role.REFERENCE else role, probe.sha256)
 
     def _gather(self, role: Role, probe: str) -> Columns | Missing:
         """What a model left under a probe, in stored order; Missing where the probe failed."""
@@ -104,11 +109,18 @@ class View:
             self._counted[role, probe] = failure
             return failure
         columns = self.ledger.gather(self.plan.keys(role, record))
-        out = columns["output"]
-        bad = int((~np.isfinite(out).all(axis=1)).sum())
-        ties = 0 if bad else int(self.task.near_ties(out, self._noise(role)).sum())
-        turning = not bad and self.task.could_turn(out, self._noise(role))
-        self._counted[role, probe] = _Census(len(out), bad, ties, turning)
+        self._counted[role, probe] = Census.of(self.task, columns["output"], self._noise(role))
+        return columns
+
+    def _gather_pair(self, other: Role, probe: str) -> Columns | Missing:
+        """How a model compared with the reference under a probe, in stored order; Missing where that is not known."""
+        record, pair = self.plan.probe(probe), (Role.REFERENCE, other)
+        sides = self.ledger.failure(self.plan.failure_key(record)) or self.settled()
+        if isinstance(sides, Missing):
+            self._counted |= {(role, probe): sides for role in pair}
+            return sides
+        columns = self.ledger.gather(self.plan.pair_keys(other, record, sides))
+        self._counted |= {(role, probe): comparisons.census(columns, role) for role in pair}
         return columns
 
     def _read_noise(self, role: Role) -> float:
@@ -130,9 +142,19 @@ class View:
 
     def _join(self, probe: str, other: Role) -> Trace | Missing:
         record = self.plan.probe(probe)
+        made = self._compare(record, other) if record.kept == "outputs" else self._read_comparison(record, other)
+        if isinstance(made, Missing):
+            return made
+        labels, columns = made
+        for values in (labels, *columns.values()):
+            values.setflags(write=False)  # every check sees the same trace
+        return Trace(labels, columns, record.draws)
+
+    def _compare(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
+        """Labels and pair columns in judging order, from the outputs of both models."""
         sides: dict[Role, Side] = {}
         for role in (Role.REFERENCE, other):
-            side = self._side(role, probe)
+            side = self._side(role, probe.sha256)
             if isinstance(side, Missing):
                 return side
             sides[role] = side
@@ -142,23 +164,37 @@ class View:
                 raise AuditError(
                     f"the models' observations differ in {name!r}", "Delete the ledger and run the audit again."
                 )
-        rows = self._rows(reference, record)
+        rows = self._rows(reference, probe)
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
-        columns = self.task.compare(labels, *chosen, adverse=self.adverse)
-        for values in (labels, *columns.values()):
-            values.setflags(write=False)  # every check sees the same trace
-        return Trace(labels, columns, record.draws)
+        return labels, self.task.compare(labels, *chosen, adverse=self.adverse)
+
+    def _read_comparison(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
+        """The same from what was kept of the comparison."""
+        columns = self._compared(other, probe.sha256)
+        if isinstance(columns, Missing):
+            return columns
+        for role in (Role.REFERENCE, other):
+            if (bad := self._nonfinite(role, probe.sha256)) is not None:
+                return bad
+        rows = self._rows(columns, probe)
+        view = comparisons.view(columns, adverse=self.adverse)
+        return columns["label"][rows], {name: values[rows] for name, values in view.items()}
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)
         if isinstance(columns, Missing):
             return columns
-        census = self._counted[role, probe]
-        if isinstance(census, _Census) and census.bad:
-            return Missing("non-finite", f"{census.bad} of {census.rows} outputs of the {role} are NaN or infinite")
+        if (bad := self._nonfinite(role, probe)) is not None:
+            return bad
         kind = self.outputs(role)
         return kind if isinstance(kind, Missing) else Side(columns, kind, self._noise(role))
+
+    def _nonfinite(self, role: Role, probe: str) -> Missing | None:
+        census = self._counted[role, probe]
+        if isinstance(census, Census) and census.bad:
+            return Missing("non-finite", f"{census.bad} of {census.rows} outputs of the {role} are NaN or infinite")
+        return None
 
     def _rows(self, columns: Columns, probe: ProbeRecord) -> NDArray[np.intp]:
         """The stored rows in judging order, item by item; raises AuditError where the items are not the data set's."""

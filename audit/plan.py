@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
 from audit import digest
-from audit.contracts import Ask, Check, Context, Probe
+from audit.contracts import Ask, Check, Context, Probe, Side
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import (
     DataName,
     DataRecord,
+    Kept,
     ModelRecord,
     PartialRecord,
     Parties,
@@ -30,6 +32,8 @@ from audit.types import Claim, Role
 
 CHUNK = 4096
 BATCH = 256
+FLOAT = 4
+"""Bytes of a stored output."""
 FILE = "plan.json"
 
 
@@ -128,6 +132,10 @@ class PlanFile(Record):
             raise KeyError(f"probe {sha256} was not asked for")
         return found
 
+    def record_of(self, probe: Probe) -> ProbeRecord:
+        """What the plan says of a probe; raises KeyError for one that was not asked for."""
+        return self.probe(digest.of_json(probe.canonical()))
+
     def dataset(self, role: str) -> DataRecord:
         """The data set of a role; raises AuditError where the audit has none."""
         found = next((data for data in self.data if data.role == role), None)
@@ -140,9 +148,22 @@ class PlanFile(Record):
 
         A key covers whatever can change an output: model, adapter, runtime, libraries, data, probe, sources.
         """
-        base = {**self._base(role), "probe": probe.sha256, "data": self.dataset(probe.data).sha256}
-        chunks = -(-self.dataset(probe.data).items // self.plan.chunk)
-        return (digest.of_json({**base, "index": index}) for index in range(chunks))
+        return self._of_chunks(self._base(role), probe)
+
+    def pair_keys(self, other: Role, probe: ProbeRecord, sides: Mapping[Role, Side]) -> Iterator[str]:
+        """Keys of the comparisons of the reference with another model, chunk by chunk.
+
+        They also cover what the comparison rests on: the kinds of the outputs, and the noise of the runtimes.
+        """
+        pair = {role.value: self._base(role) for role in (Role.REFERENCE, other)}
+        settled = {role.value: [sides[role].kind.value, sides[role].noise] for role in (Role.REFERENCE, other)}
+        return self._of_chunks({"pair": pair, "settled": settled}, probe)
+
+    def _of_chunks(self, base: Mapping[str, Json], probe: ProbeRecord) -> Iterator[str]:
+        data = self.dataset(probe.data)
+        whole = {**base, "probe": probe.sha256, "data": data.sha256}
+        chunks = -(-data.items // self.plan.chunk)
+        return (digest.of_json({**whole, "index": index}) for index in range(chunks))
 
     def noise_key(self, role: Role) -> str:
         """Key of the noise that a model's runtime was found to make on the test set."""
@@ -154,6 +175,7 @@ class PlanFile(Record):
         return digest.of_json({**base, "failed": probe.sha256, "data": self.dataset(probe.data).sha256})
 
     def _base(self, role: Role) -> dict[str, Json]:
+        """What can change an output of a model, besides what it is shown."""
         model = self.model(role)
         return {
             "model": model.sha256,
@@ -166,10 +188,25 @@ class PlanFile(Record):
         }
 
 
+def kept(probes: Sequence[Probe], items: Mapping[str, int], classes: int, budget: float) -> tuple[Kept, ...]:
+    """What is to be stored of each probe, so that whole outputs of one model take at most `budget` bytes.
+
+    The first probes in the order of the plan are kept whole as long as they fit; the very first one always, because by
+    it is settled what the outputs are. `items` counts them by data role.
+    """
+    sizes = accumulate(FLOAT * classes * items[probe.data] * probe.draws for probe in probes)
+    return tuple("outputs" if place == 0 or size <= budget else "comparisons" for place, size in enumerate(sizes))
+
+
 def record(
-    asked: Asked, checks: Sequence[str], chunk: int, batch: int, partial: PartialRecord | None = None
+    asked: Asked,
+    checks: Sequence[str],
+    chunk: int,
+    batch: int,
+    stored: Sequence[Kept],
+    partial: PartialRecord | None = None,
 ) -> PlanRecord:
-    """The plan as evidence; raises AuditError where no probe remains."""
+    """The plan as evidence; `stored` says of each probe what is. Raises AuditError where no probe remains."""
     if not asked.probes:
         raise AuditError("the checks that are left run no network", "Skip fewer.")
     probes = tuple(
@@ -179,14 +216,15 @@ def record(
             data=p.data.value,
             draws=p.draws,
             min_effect=p.min_effect,
+            kept=what,
             description=p.describe(),
         )
-        for p in asked.probes
+        for p, what in zip(asked.probes, stored, strict=True)
     )
     content: dict[str, Json] = {
         "chunk": chunk,
         "batch": batch,
-        "probes": [probe.sha256 for probe in probes],
+        "probes": [[probe.sha256, probe.kept] for probe in probes],
         "claims": sorted(claim.id for claim in asked.claims),
         "partial": None if partial is None else partial.model_dump(mode="json"),
     }

@@ -12,6 +12,7 @@ import numpy as np
 
 from audit.evidence import MoreItems
 from audit.findings import BoundedMean, Exact, Kind, Metric, OrderStatistic, PairedDifference, Proportion, Statistic
+from audit.plan import FLOAT
 from audit.stats import outlook
 from audit.stats.domain import require_alpha
 from audit.stats.planning import Design, PairedDesign, ProportionDesign, fewest_items
@@ -22,7 +23,7 @@ POWER = 0.9  # at which the items needed are counted
 PART_OF_LIMIT = 0.2  # a typical loss, as a part of the loss allowed
 BETTER_BY = 0.01  # where none is allowed: a typical distance from the limit
 ROW = 32 + 4 + 8  # bytes of a stored row besides the outputs: id, draw, label
-FLOAT = 4  # bytes
+COMPARED = 2 * (2 * 8 + 3 * 8) + 1  # bytes of a stored comparison: ranks and distances in two views, and flags
 COPIES = 3  # of a chunk while it is stored, and of a trace while it is joined: parts, whole, encoded or compared
 INPUT_COPIES = 4  # of a batch: as read, as handed to the probe, as perturbed, and how far it was moved
 FAMILIES = 2  # uniform and Gaussian: all levels of a kind of noise share its numbers, kept for each draw of a batch,
@@ -68,10 +69,11 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A probe that still has to run: on `items`, `draws` times each."""
+    """A probe that still has to run: on `items`, `draws` times each; its outputs are kept `whole`, or compared."""
 
     items: int
     draws: int = 1
+    whole: bool = True
 
     @property
     def rows(self) -> int:
@@ -176,24 +178,26 @@ def cost(
 ) -> Cost:
     """What the probes in `loads` take, where a pass of one item through a model takes `seconds`, measured.
 
-    Stored outputs are float32, one per class; an item is float32 of `shape` (channels, height, width). A batch goes
-    through all probes, so that memory holds a chunk of each; judging holds one whole probe, of two models. Each of the
-    `lanes` has batches of its own, one more waits, and each keeps the noise of FAMILIES beside its batch, in as many
-    draws as any probe has: too much where there is no noise.
+    Stored outputs are float32, one per class, or of each pair of models a row of comparisons; an item is float32 of
+    `shape` (channels, height, width). A batch goes through all probes, so that memory holds a chunk of each; judging
+    holds one whole probe, of two models. Each of the `lanes` has batches of its own, one more waits, and each keeps the
+    noise of FAMILIES beside its batch, in as many draws as any probe has: too much where there is no noise.
     """
     if min(classes, chunk, batch, lanes, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
         raise ValueError(f"no cost for {classes} classes, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
     if not all(0.0 <= time < float("inf") for time in seconds.values()):
         raise ValueError(f"seconds per item must be finite and not negative, got {dict(seconds)}")
     rows, row = sum(load.rows for load in loads), classes * FLOAT + ROW
-    observing = sum(min(chunk, load.items) * load.draws for load in loads) * row * len(roles)
+    pairs = (len(roles) - 1) * (COMPARED + ROW)
+    stored = [(load, row * len(roles) if load.whole else pairs) for load in loads]
+    observing = sum(min(chunk, load.items) * load.draws * size for load, size in stored)
     measuring = max((load.rows for load in loads), default=0) * row * 2
     images = batch * prod(shape) * FLOAT
     noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)
     return Cost(
         passes=dict.fromkeys(roles, rows),
-        disk=rows * row * len(roles),
+        disk=sum(load.rows * size for load, size in stored),
         memory=lanes * (INPUT_COPIES * images + noise) + images + COPIES * max(observing, measuring),
         seconds=sum(rows * seconds[role] for role in roles) / lanes if measured else None,
     )

@@ -13,7 +13,7 @@ from audit import planning, policy, preparation, runtime, subjects
 from audit.contracts import DataSource, Model
 from audit.evidence import ProbeRecord
 from audit.planning import Cost, Forecast, Load, Typical
-from audit.report import numbers
+from audit.report import numbers, sentences
 from audit.request import AuditFile
 from audit.types import Claim, Criterion, DataRole, Sense
 
@@ -57,6 +57,8 @@ class Rehearsal:
             yield f"time            about {_duration(self.cost.seconds)} in the networks, as measured just now"
         yield f"disk            {self.cost.disk / 1e6:,.1f} MB"
         yield f"memory          about {self.cost.memory / 1e6:,.0f} MB beside program and networks"
+        if text := sentences.lost_reuse(self.probes):
+            yield f"note            {text}"
         yield ""
         yield from _table(self.forecasts)
         for each in self.impossible:
@@ -83,7 +85,7 @@ def rehearse(request: AuditFile, base: Path) -> Rehearsal:
         items=counts["test"],
         probes=fixed.plan.probes,
         cost=planning.cost(
-            [Load(counts[probe.data], probe.draws) for probe in fixed.plan.probes],
+            [Load(counts[probe.data], probe.draws, probe.kept == "outputs") for probe in fixed.plan.probes],
             tuple(opened.models),
             seconds,
             classes=len(asked.context.classes),

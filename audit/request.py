@@ -129,6 +129,11 @@ class AuditFile(Settings):
         "auto", description="for weights: auto, cpu, cuda or cuda:N; ONNX files run on the processor"
     )
     preprocessing: PreprocessingEntry = PreprocessingEntry()
+    ledger_budget: Annotated[float, Field(ge=0)] = Field(
+        4.0,
+        description="GB of outputs kept per model; beyond it only how the models compare is kept, and nothing of that "
+        "can be reused for another candidate",
+    )
     data: Data
     certificate: Parties = Parties()
 

@@ -26,6 +26,8 @@ from audit.types import DataRole, OutputKind, Role
 if TYPE_CHECKING:
     from torch.nn import Module
 
+GB = 10**9
+LEDGER_BUDGET = 4.0 * GB
 _CHUNK_BYTES = 2**22
 """Bytes of outputs of one model under one draw of one probe that wait in memory for their chunk to end."""
 MEMORY = 4 * 2**30
@@ -41,6 +43,8 @@ class Terms:
     declared_accuracy: float | None = None
     outputs: Mapping[Role, OutputKind] = field(default_factory=dict)
     parties: Parties = field(default_factory=Parties)
+    ledger_budget: float = LEDGER_BUDGET
+    """Bytes that the whole outputs of one model may take."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Subjects:
 def terms_of(request: AuditFile) -> Terms:
     """What an audit file says besides models and data."""
     outputs = {role: entry.outputs for role, entry in request.models().items()}
-    return Terms(request.policy, request.reference.declared_accuracy, outputs, request.certificate)
+    budget = request.ledger_budget * GB
+    return Terms(request.policy, request.reference.declared_accuracy, outputs, request.certificate, budget)
 
 
 def load(request: AuditFile, base: Path) -> Subjects:
@@ -218,12 +223,14 @@ def plan_of(
     """Everything that is fixed before the first forward pass."""
     classes = asked.context.classes
     # By the classes alone: the size is part of every key, and another check must not make all observations foreign.
-    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (4 * len(classes)) // plan.BATCH * plan.BATCH))
+    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (plan.FLOAT * len(classes)) // plan.BATCH * plan.BATCH))
+    items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
+    stored = plan.kept(asked.probes, items, len(classes), terms.ledger_budget)
     return PlanFile(
         tool=tool(),
         models=tuple(_model_record(model, terms) for model in subjects.models.values()),
         data=tuple(_data_record(source, classes) for source in subjects.data.values()),
-        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, partial),
+        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, stored, partial),
         policy=policy,
         declared_accuracy=terms.declared_accuracy,
         packages=runtime.packages(),

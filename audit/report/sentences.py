@@ -4,7 +4,9 @@ The rules of wording: a confidence level is a property of the procedure, so no s
 that a model is safe; parts of a result are individual statements, only the overall verdict is a joint one.
 """
 
-from audit.evidence import Evidence, PolicyRecord
+from collections.abc import Sequence
+
+from audit.evidence import Evidence, PolicyRecord, ProbeRecord
 from audit.report import numbers
 from audit.report.rows import Row, clean
 from audit.report.view import Results, name
@@ -127,6 +129,18 @@ def floor(policy: PolicyRecord) -> str:
         "A claim on a drop counts only where the reference itself works: its accuracy must be shown to reach "
         f"{numbers.limit(policy.reference_floor, '%')} on clean data, and elsewhere "
         f"{numbers.limit(policy.floor_share, '%')} of its clean accuracy."
+    )
+
+
+def lost_reuse(probes: Sequence[ProbeRecord]) -> str:
+    """What a ledger kept within its budget cannot be used for; empty where it holds everything."""
+    compared = sum(probe.kept == "comparisons" for probe in probes)
+    if not compared:
+        return ""
+    return (
+        f"whole outputs under all probes would burst the ledger budget. Under {compared} of {len(probes)} probes it "
+        "holds only how the models compare: another candidate has to run its reference again there, and no other "
+        "audit can reuse them."
     )
 
 

@@ -1,0 +1,147 @@
+"""Beyond the ledger's budget only comparisons are kept: every verdict comes out the same, and reuse is lost."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import audit
+from audit import plan
+from audit.evidence import Body
+from audit.ledger import Ledger
+from audit.planning import COMPARED, FLOAT, ROW
+from audit.types import DataRole, Role
+from checks.perturbations.clean import CLEAN
+from checks.perturbations.noise import Noise
+from tests.conftest import Command
+from tests.test_noise import FRAGILE, limit, noisy
+from tests.world import CLASSES, Scores, World, network, weights
+
+BUDGET = "ledger_budget = 0\n"
+PROBES = (CLEAN, Noise("uniform", 2.0, 3), Noise("uniform", 8.0, 3))
+
+
+def within_nothing(world: World) -> World:
+    """The same world where nothing but the clean outputs is kept whole."""
+    other = World(world.folder / "within", world.items, world.limit, world.accept)
+    for name in ("reference", "candidate", "baseline"):
+        path = world.folder / f"{name}.onnx"
+        if path.exists():
+            (other.folder / path.name).write_bytes(path.read_bytes())
+    other.audit.write_text(BUDGET + world.audit.read_text())
+    return other
+
+
+def alike(one: Body, other: Body) -> None:
+    """Nothing that was measured or decided differs."""
+    assert one.findings == other.findings
+    assert one.decisions == other.decisions
+    assert one.verdict == other.verdict
+    assert [probe.kept for probe in one.plan.probes] == ["outputs"] * len(one.plan.probes)
+    assert [probe.kept for probe in other.plan.probes] == ["outputs"] + ["comparisons"] * (len(one.plan.probes) - 1)
+
+
+def close(seed: int) -> Scores:
+    """Outputs that often tie, and that noise turns."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(400) % CLASSES
+    scores = rng.integers(0, 3, (2, 400, CLASSES)) * 100
+    scores[:, np.arange(400), labels] = 255
+    scores[1, :10] = 255
+    return Scores(labels, *scores)
+
+
+def overflowing() -> NDArray[np.float32]:
+    """Weights that are finite on clean items, and infinite as soon as noise lights up what is black there."""
+    w = weights()
+    w[64:80] = 3e38  # green in the first two rows
+    return w
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+@pytest.mark.parametrize("kind", ["ordinary", "fragile", "close", "broken"])
+def test_every_finding_and_verdict_comes_out_the_same(tmp_path: Path, kind: str, draws: int) -> None:
+    world = World(tmp_path / "w", close(0)) if kind == "close" else World(tmp_path / "w")
+    if kind == "fragile":
+        network(world.candidate, FRAGILE)
+    if kind == "broken":
+        network(world.candidate, overflowing())
+    network(world.folder / "baseline.onnx", weights(8.0, 200.0))
+    world.audit.write_text(world.audit.read_text() + '\n[baseline]\nmodel = "baseline.onnx"\n')
+    policy = limit("accuracy.drop@level=*,noise=*") + limit("baseline.excess_distance@level=*,noise=*", 0.1, "distance")
+    alike(*(noisy(each, levels="[2, 255]", draws=draws, policy=policy) for each in (world, within_nothing(world))))
+
+
+def test_nan_under_noise_alone_blocks(tmp_path: Path) -> None:
+    world = World(tmp_path / "w")
+    network(world.candidate, overflowing())
+    body = noisy(within_nothing(world), levels="[255]", policy=limit("accuracy.drop@level=*,noise=uniform"))
+    by_claim = {part.claim: part for part in body.decisions}
+    assert by_claim["integrity.nonfinite@role=candidate"].verdict == "FAIL"
+    assert by_claim["accuracy.drop"].verdict == "PASS"
+    assert by_claim["accuracy.drop@level=255/255,noise=uniform"].reason == "non-finite"
+
+
+def test_an_audit_goes_on_and_repeats_no_comparison(world: World) -> None:
+    other = within_nothing(world)
+    body = noisy(other)
+    again = audit.run(other.audit, pdf=False)
+    assert again.evidence.body == body
+    assert again.evidence.run.passes == {"reference": 0, "candidate": 0}
+    assert audit.judge(other.out, pdf=False).evidence.body == body
+    fixed, ledger = plan.load(other.out), Ledger(other.out / "ledger")
+    assert not any(
+        ledger.holds(key)
+        for probe in fixed.plan.probes[1:]
+        for role in (Role.REFERENCE, Role.CANDIDATE)
+        for key in fixed.keys(role, probe)
+    )
+
+
+def test_comparisons_are_lent_to_nobody(world: World, tmp_path: Path) -> None:
+    other = within_nothing(world)
+    noisy(other)
+    lent = audit.run(other.audit, reuse=[other.out], out=tmp_path / "next", pdf=False).evidence.run
+    assert lent.passes == {"reference": 3 * 400, "candidate": 3 * 400}
+    assert len(lent.reused) == 2
+
+
+def test_a_comparison_that_was_altered_is_refused(world: World) -> None:
+    other = within_nothing(world)
+    noisy(other)
+    largest = max((other.out / "ledger" / "observations").iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(audit.errors.AuditError, match="does not match its seal"):
+        audit.judge(other.out, pdf=False)
+
+
+def test_the_budget_keeps_whole_what_fits() -> None:
+    size = FLOAT * 10 * 1000
+    items = {DataRole.TEST: 1000}
+    for budget, whole in ((0, 1), (size, 1), (4 * size - 1, 1), (4 * size, 2), (7 * size, 3)):
+        assert plan.kept(PROBES, items, 10, budget).count("outputs") == whole
+
+
+def test_the_plan_says_what_reuse_is_lost_and_how_much_is_stored(command: Command, world: World) -> None:
+    other = within_nothing(world)
+    noisy(other)
+    told = command("plan", other.audit, "--go-on").stdout
+    assert "Under 3 of 4 probes it holds only how the models compare" in told
+    said = command("run", other.audit, "--no-pdf", "--out", "elsewhere").stderr
+    assert "another candidate has to run its reference again" in said
+    assert "holds only how the models compare" in (other.out / "certificate.html").read_text()
+
+
+def test_what_the_planner_counts_is_what_the_ledger_takes(tmp_path: Path) -> None:
+    n = 4000
+    world = World(tmp_path / "w", Scores(np.arange(n) % CLASSES, *np.zeros((2, n, CLASSES), np.int64)))
+    other = within_nothing(world)
+    noisy(other)
+    fixed = plan.load(other.out)
+    whole = next(fixed.keys(Role.CANDIDATE, fixed.plan.probes[0]))
+    sizes = {path.stem: path.stat().st_size for path in (other.out / "ledger" / "observations").iterdir()}
+    assert sizes[whole] == pytest.approx(n * (FLOAT * CLASSES + ROW), rel=0.05)
+    assert max(sizes.values()) == pytest.approx(n * (COMPARED + ROW), rel=0.05)
