@@ -33,7 +33,7 @@ app.add_typer(cli_policy.app, name="policy")
 Out = Annotated[Path | None, typer.Option(help="Folder for the certificate and the ledger.", show_default=False)]
 Pdf = Annotated[bool, typer.Option("--pdf/--no-pdf", help="Write certificate.pdf as well.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
-File = Annotated[Path | None, typer.Argument(metavar="[AUDIT.TOML]", help="Audit file.", show_default=False)]
+File = Annotated[Path | None, typer.Argument(metavar="AUDIT.TOML", help="Audit file.", show_default=False)]
 Reference = Annotated[Path | None, typer.Option(help="ONNX file of the parent.", show_default=False)]
 Candidate = Annotated[Path | None, typer.Option(help="ONNX file of the pruned network.", show_default=False)]
 Baseline = Annotated[
@@ -43,12 +43,14 @@ Data = Annotated[
     Path | None,
     typer.Option(help="Test set: .npz with x, y, classes, or a folder of class folders.", show_default=False),
 ]
-Policy = Annotated[str | None, typer.Option(help="screening, standard, strict, or a policy file.  [default: standard]")]
+Policy = Annotated[
+    str | None, typer.Option(help="screening, standard, strict, or a policy file.  \\[default: standard]")
+]
 Mean = Annotated[str | None, typer.Option(help="Per channel, such as 0.49,0.48,0.45.", show_default=False)]
 Std = Annotated[str | None, typer.Option(help="Per channel, such as 0.25,0.24,0.26.", show_default=False)]
-Layout = Annotated[str | None, typer.Option(help="NCHW or NHWC input of the models.  [default: NCHW]")]
-DataLayout = Annotated[str | None, typer.Option(help="NHWC or NCHW items in the .npz.  [default: auto]")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, for torch weights.  [default: auto]")]
+Layout = Annotated[str | None, typer.Option(help="NCHW or NHWC input of the models.  \\[default: NCHW]")]
+DataLayout = Annotated[str | None, typer.Option(help="NHWC or NCHW items in the .npz.  \\[default: auto]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, for torch weights.  \\[default: auto]")]
 
 
 class Schema(StrEnum):
@@ -141,13 +143,13 @@ def run(
         list[Path] | None, typer.Option(help="Take over equal observations of an earlier audit.", show_default=False)
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Partial run: this many items at most. Decides nothing.", show_default=False)
+        int | None, typer.Option(help="Partial run: on this many items at most.", show_default=False)
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Partial run: this check, and others so named.", show_default=False)
+        list[str] | None, typer.Option(help="Partial run: this check alone; repeat for more.", show_default=False)
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option(help="Partial run: all checks but this.", show_default=False)
+        list[str] | None, typer.Option(help="Partial run: without this check; repeat for more.", show_default=False)
     ] = None,
     pdf: Pdf = True,
     as_json: AsJson = False,
