@@ -46,7 +46,7 @@ def check(name: Name) -> None:
 
         problems = checking.check(policy.read(name, Path()), preparation.promised)
         for problem in problems:
-            console.error(problem.what, problem.hint)
+            console.error(problem.what, problem.hint, problem.reason)
         if problems:
             raise typer.Exit(ExitCode.INPUT)
         console.plain_output(f"{name}: valid")

@@ -90,8 +90,8 @@ def _plain(value: object) -> str:
     raise TypeError(f"{value} is a {type(value).__name__}")
 
 
-def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> tuple[str, str]:
-    """The first problem of a validation error, as (what, hint)."""
+def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> tuple[str, str, str]:
+    """The first problem of a validation error, as (what, hint, reason)."""
     # A misspelt key is reported before the key that is then missing: it is the cause.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = [part for part in first["loc"] if isinstance(part, str)]
@@ -99,14 +99,15 @@ def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel
     where = f"{name}{_place(text, first['loc'])}"
     if first["type"] == "extra_forbidden":
         known = _keys(model)
-        return f"{where}: unknown key {key!r}", did_you_mean(path[-1], known)
+        return f"{where}: unknown key {key!r}", did_you_mean(path[-1], known), "unknown-key"
     if first["type"] == "json_invalid":
-        return f"{name}: is nested too deeply", "Correct the file."
+        return f"{name}: is nested too deeply", "Correct the file.", ""
     if first["type"] == "missing":
-        return f"{where}: {key!r} is missing", f"Add {path[-1]!r} to {name}."
+        return f"{where}: {key!r} is missing", f"Add {path[-1]!r} to {name}.", "missing-key"
     return (
         f"{where}: {key or 'the file'}: {first['msg']}",
         f"Correct {key!r}." if key else "Correct the file.",
+        "",
     )
 
 

@@ -67,10 +67,12 @@ def _lines() -> Report:
     return report
 
 
-def error(what: str, hint: str) -> None:
-    """One problem and what to do about it."""
+def error(what: str, hint: str, reason: str = "") -> None:
+    """One problem, what to do about it, and the code of its kind, if it has one."""
     SCREEN.print(f"[bold red]error:[/] {escape(what)}", soft_wrap=True)
     SCREEN.print(f"       {escape(hint)}", soft_wrap=True)
+    if reason:
+        SCREEN.print(f"       [dim]reason: {reason}[/]", soft_wrap=True)
 
 
 def last_screen(evidence: Evidence, files: tuple[str, ...], notices: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import json
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
@@ -20,7 +20,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except AuditError as error:
-        console.error(error.what, error.hint)
+        console.error(error.what, error.hint, error.reason)
         raise typer.Exit(error.code) from None
     except KeyboardInterrupt:
         console.error("interrupted", "What was measured is kept: the same command goes on where this one stopped.")
@@ -32,5 +32,15 @@ def reported() -> Iterator[None]:
             f"a bug of prune-audit: {type(error).__name__}: {error}", "Please report it with the lines below."
         )
         console.SCREEN.print(traceback.format_exc(), markup=False)
-        console.SCREEN.print(json.dumps({"prune-audit": audit.__version__, **runtime.packages()}), markup=False)
+        console.SCREEN.print(json.dumps(_versions()), markup=False)
         raise typer.Exit(ExitCode.BUG) from None
+
+
+def _versions() -> dict[str, str]:
+    """What was running: versions, and the digest of our sources where it can still be had."""
+    found = {"prune-audit": audit.__version__, **runtime.packages()}
+    with suppress(Exception):  # whatever is broken, the bug itself must be reported
+        from audit import digest, registry
+
+        found["sources_sha256"] = digest.of_sources(registry.sources())
+    return found

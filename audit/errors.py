@@ -16,14 +16,18 @@ class ExitCode(IntEnum):
 
 
 class AuditError(Exception):
-    """A request that cannot be carried out: what happened to which input, and what to do about it."""
+    """A request that cannot be carried out: what happened to which input, and what to do about it.
+
+    `reason` is a stable code where a program may want to know which kind of thing went wrong, else "".
+    """
 
     code = ExitCode.INPUT
 
-    def __init__(self, what: str, hint: str) -> None:
+    def __init__(self, what: str, hint: str, reason: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.hint = hint
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.what}\n{self.hint}"

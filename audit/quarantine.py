@@ -105,8 +105,8 @@ class Call:
         match reply:
             case {"value": value}:
                 return cast("Json", value)
-            case {"error": [str(kind), str(what), str(hint)]} if kind in _kinds():
-                raise _kinds()[kind](what, hint)
+            case {"error": [str(kind), str(what), str(hint), str(reason)]} if kind in _kinds():
+                raise _kinds()[kind](what, hint, reason)
             case {"starved": True}:
                 self._starved()
             case {"bug": str(text)}:
@@ -279,7 +279,7 @@ def _reply(request: dict[str, Any]) -> bytes:
         reply = {"value": function(request["payload"])}
         return json.dumps(reply, allow_nan=False).encode()
     except AuditError as error:
-        reply = {"error": [type(error).__name__, error.what, error.hint]}
+        reply = {"error": [type(error).__name__, error.what, error.hint, error.reason]}
     except BaseException as error:
         starved = isinstance(error, MemoryError) or _STARVED.search(str(error))
         reply = {"starved": True} if starved else {"bug": traceback.format_exc()}

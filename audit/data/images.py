@@ -42,7 +42,9 @@ def read(path: Path) -> NDArray[np.generic]:
         raise
     except Exception as error:  # a decoder fails on hostile bytes in any way
         raise AuditError(
-            f"{path}: cannot be read as an image ({error})", "Every image must be a sound PNG or JPEG file."
+            f"{path}: cannot be read as an image ({error})",
+            "Every image must be a sound PNG or JPEG file.",
+            "unreadable-item",
         ) from error
     if frames != 1:
         raise AuditError(f"{path}: holds {frames} images", "An item is one still image.")

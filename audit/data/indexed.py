@@ -58,7 +58,7 @@ class IndexedSource:
 
     def __post_init__(self) -> None:
         if not self._stored:
-            raise AuditError(f"{self.items.place}: has no items", "An audit needs items.")
+            raise AuditError(f"{self.items.place}: has no items", "An audit needs items.", "empty-data")
         if self.scanned is not None and len(self.scanned.keep) != self._stored:
             raise AuditError(f"{self.items.place}: changed after it was scanned", self.items.on_change)
         _ = self._first
@@ -106,6 +106,7 @@ class IndexedSource:
             raise AuditError(
                 f"{self.items.where(index)}: cannot be read ({type(error).__name__}: {error})",
                 "Every item must be readable; correct the data set.",
+                "unreadable-item",
             ) from error
 
     def _item(self, index: int) -> tuple[NDArray[np.generic], int]:

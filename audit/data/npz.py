@@ -56,7 +56,7 @@ class NpzSource:
             if len(x.shape) != 4 or x.dtype.name not in values.TYPES:
                 raise AuditError(f"{self.path}: {x.kind}", EXPECTED)
             if 0 in x.shape:
-                raise AuditError(f"{self.path}: x is empty (shape {x.shape})", "An audit needs items.")
+                raise AuditError(f"{self.path}: x is empty (shape {x.shape})", "An audit needs items.", "empty-data")
             return x.shape, x.dtype
 
     @property

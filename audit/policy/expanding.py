@@ -78,7 +78,8 @@ def _nothing(where: str, written: str, part: Pattern, promised: Iterable[Claim])
         what = f"reads {part.claim.id!r}, which names"
     else:
         what = "names" if part.explicit else "matches"
-    return AuditError(f"{where}: criterion {written!r} {what} no claim of this audit", hint)
+    reason = "unused-criterion" if part.explicit else "unmatched-pattern"
+    return AuditError(f"{where}: criterion {written!r} {what} no claim of this audit", hint, reason)
 
 
 def _unused_lists(source: Source) -> Iterator[AuditError]:
