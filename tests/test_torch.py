@@ -15,6 +15,7 @@ from audit.models import architecture, files
 from audit.models.adapter import Preprocessing
 from audit.models.device import reproducible, resolve_device
 from audit.models.network import TorchModel
+from audit.runtime import processor
 from audit.types import Role
 from audit.userland import Factory
 from tests import torchnets
@@ -262,6 +263,7 @@ def test_the_runtime_says_what_can_change_an_output(tmp_path: Path) -> None:
     assert found["engine"] == "torch"
     assert found["version"] == torch.__version__
     assert found["device"] == "cpu"
+    assert found["processor"] == processor()
     assert (found["threads"], found["batch"], found["deterministic"]) == (1, BATCH, "all")
     assert found["architecture"] == "tests.torchnets:net"
     assert found["architecture_sha256"] == factory().identity()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from audit.errors import AuditError
+from audit.runtime import processor
 
 _BACKENDS: tuple[Any, ...] = attrgetter(
     "cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"
@@ -41,7 +42,8 @@ def describe(device: torch.device) -> dict[str, str | int]:
     """What computes, and what of it can change an output."""
     found: dict[str, str | int] = {"engine": "torch", "version": str(torch.__version__), "precision": "ieee"}
     if device.type == "cpu":
-        return found | {"device": "cpu", "instructions": torch.backends.cpu.get_cpu_capability()}
+        instructions = torch.backends.cpu.get_cpu_capability()
+        return found | {"device": "cpu", "processor": processor(), "instructions": instructions}
     return found | {
         "device": torch.cuda.get_device_name(device),
         "cuda": str(torch.version.cuda),
