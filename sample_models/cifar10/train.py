@@ -151,7 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--depth", type=_whole(8), default=8, help="6n + 2: 8, 14, 20, … (default 8)")
     parser.add_argument("--epochs", type=_whole(1), default=10, help="of the reference (default 10)")
     parser.add_argument("--finetune-epochs", type=_whole(1), default=2, help="per candidate (default 2)")
-    parser.add_argument("--sparsity", type=_fraction, nargs="+", default=[0.5, 0.9], help="default 0.5 0.9")
+    parser.add_argument(
+        "--sparsity", type=_fraction, nargs="*", default=[0.5, 0.9], help="default 0.5 0.9; none of a baseline"
+    )
     parser.add_argument("--seed", type=_whole(0), default=0, help="of initial weights, order, augmentation")
     parser.add_argument("--bfloat16", action="store_true", help="compute activations in bfloat16 (faster)")
     parser.add_argument("--threads", type=_whole(1), default=1)
