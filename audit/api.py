@@ -166,12 +166,9 @@ class _Course:
         """Open the subjects, and let them go when the networks have run: what they took is for judging."""
         with self.clock.stage("open"):
             agreed = preparation.agree(terms.policy, base)
-            whole = opening()
+            opened = self.portion.of(opening(), agreed.checks)
         with self.clock.stage("prepare"):
-            partial = self.portion.record(agreed.checks, whole)
-            opened = self.portion.of(whole)
-            del whole
-            asked, fixed = preparation.prepare(opened, terms, agreed, partial)
+            asked, fixed = preparation.prepare(opened, terms, agreed)
         plan.require_place(self.folder)  # before the lock, which makes the folder
         lenders = [_lender(lender) for lender in self.reuse]
         with storage.lock(self.folder):
@@ -190,10 +187,12 @@ class _Course:
 
     def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Counter[Role]:
         with self.clock.stage("observe"):
+            task = Classification()
             observer = Observer(
-                fixed, opened.models, opened.data, Classification(), ledger, self.progress, opened.lanes
-            )
-            observer.observe(asked.probes, pipeline.View(fixed, ledger, Classification()).settled)
+                fixed, opened.models, opened.data, task, ledger, self.progress, opened.lanes,
+                settle=lambda: pipeline.View(fixed, ledger, task).settled(),
+            )  # fmt: skip
+            observer.observe(asked.probes)
             opened.verify_unchanged()
         return observer.passes
 

@@ -4,26 +4,33 @@ The outputs of both are compared while they are at hand, with near ties as they 
 model. Everything that is decided comes out the same; what is lost is reuse.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.contracts import Columns, Side, Task
-from audit.types import Role
+from audit.findings import Missing
+from audit.types import OutputKind, Role
 
-PLAIN, ADVERSE = "plain.", "adverse."
-"""How the names of stored pair columns begin."""
-_BAD, _TIE, _TURNING = "bad", "tie", "turning"
+_PLAIN, _ADVERSE = "plain.", "adverse."  # how the names of stored pair columns begin
+_OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is known of a model's outputs before they are compared: their kind, if it is clear, and the noise."""
+
+    kind: OutputKind | Missing
+    noise: float
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
     """What one model left under one probe: rows, rows with NaN or infinity, rows with a near tie.
 
-    `turning`: some order of two outputs hangs on the noise of the runtime, be it of the first or of the last ones.
+    `turning`: some order of two outputs hangs on the noise of the runtime, be it of the first or of the last ones. Ties
+    and turns mean nothing, and are not counted, where any row is not finite.
     """
 
     rows: int
@@ -32,54 +39,56 @@ class Census:
     turning: bool
 
     @classmethod
-    def of(cls, task: Task, out: NDArray[np.float32], noise: float) -> "Census":
-        """Counted in whole outputs [N, K]; ties mean nothing where some are NaN or infinite."""
-        bad = int(_unsound(out).sum())
-        ties = 0 if bad else int(task.near_ties(out, noise).sum())
-        return cls(len(out), bad, ties, not bad and task.could_turn(out, noise))
+    def of_flags(cls, flags: Columns) -> "Census":
+        """Counted from what `flags` found of every row."""
+        bad = int(flags["bad"].sum())
+        ties, turning = (0, False) if bad else (int(flags["tie"].sum()), bool(flags["turning"].any()))
+        return cls(len(flags["bad"]), bad, ties, turning)
 
 
-def compared(task: Task, labels: NDArray[np.int64], reference: Side, other: Side) -> Columns:
-    """What is stored of the rows of a batch: pair columns in both views, and per model what its census needs."""
-    sides = {Role.REFERENCE.value: reference, "other": other}
-    sound = [_sound(side) for side in sides.values()]
-    views = {PLAIN: task.compare(labels, *sound), ADVERSE: task.compare(labels, *sound, adverse=True)}
-    pairs = {prefix + name: values for prefix, view in views.items() for name, values in view.items()}
-    return {**pairs, **{f"{name}.{flag}": v for name, side in sides.items() for flag, v in _flags(task, side).items()}}
+def flags(task: Task, out: NDArray[np.float32], noise: float) -> Columns:
+    """Which rows of outputs [N, K] are not finite, hold a near tie, could be ordered otherwise; bool [N] each."""
+    bad = np.logical_not(np.isfinite(out).all(axis=1))
+    sound = _sound(out, bad)
+    return {"bad": bad, "tie": task.near_ties(sound, noise), "turning": task.could_turn(sound, noise)}
 
 
-def view(columns: Columns, *, adverse: bool) -> Columns:
-    """The pair columns of one view among stored comparisons."""
-    prefix = ADVERSE if adverse else PLAIN
-    return {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}
+def compared(
+    task: Task, labels: NDArray[np.int64], outputs: tuple[NDArray[np.float32], NDArray[np.float32]],
+    settled: tuple[Settled, Settled],
+) -> Columns:  # fmt: skip
+    """What is stored of the rows [N] of a batch: the flags of the reference and of the other model, and pair columns.
+
+    `labels` [N]; `outputs` of both, [N, K] each. Where the kind of either is unclear there are no pair columns; rows
+    that are not finite have some, which nobody may read: one such row, and nothing of the probe is evaluated.
+    """
+    found: dict[str, NDArray[np.generic]] = {}
+    sides = []
+    for name, out, known in zip((Role.REFERENCE.value, _OTHER), outputs, settled, strict=True):
+        own = flags(task, out, known.noise)
+        found |= {f"{name}.{flag}": values for flag, values in own.items()}
+        if not isinstance(known.kind, Missing):
+            sides.append(Side({"output": _sound(out, own["bad"])}, known.kind, known.noise))
+    if len(sides) == len(outputs):
+        for prefix, adverse in ((_PLAIN, False), (_ADVERSE, True)):
+            pair = task.compare(labels, *sides, adverse=adverse)
+            found |= {prefix + name: values for name, values in pair.items()}
+    return found
 
 
-def census(columns: Columns, role: Role) -> Census:
-    """What stored comparisons say of the reference, or of the other model."""
-    name = role.value if role is Role.REFERENCE else "other"
-    bad, ties, turning = (columns[f"{name}.{flag}"] for flag in (_BAD, _TIE, _TURNING))
-    if total := int(bad.sum()):
-        return Census(len(bad), total, 0, False)
-    return Census(len(bad), 0, int(ties.sum()), bool(turning.any()))
+def pair_columns(stored: Columns, *, adverse: bool) -> Columns:
+    """The pair columns of one view among what `compared` gave."""
+    return _with_prefix(stored, _ADVERSE if adverse else _PLAIN)
 
 
-def _flags(task: Task, side: Side) -> Mapping[str, NDArray[Any]]:
-    out = side.columns["output"]
-    bad = _unsound(out)
-    turning = not bad.any() and task.could_turn(out, side.noise)
-    return {_BAD: bad, _TIE: task.near_ties(_finite(out, bad), side.noise), _TURNING: np.full(len(out), turning)}
+def census(stored: Columns, role: Role) -> Census:
+    """What `compared` counted of the reference, or of the other model, whichever `role` that has."""
+    return Census.of_flags(_with_prefix(stored, f"{role.value if role is Role.REFERENCE else _OTHER}."))
 
 
-def _sound(side: Side) -> Side:
-    """The side without NaN and infinity: with one of them nothing of the probe is evaluated, but it is counted."""
-    out = side.columns["output"]
-    return replace(side, columns={"output": _finite(out, _unsound(out))})
+def _with_prefix(stored: Columns, prefix: str) -> Columns:
+    return {name.removeprefix(prefix): values for name, values in stored.items() if name.startswith(prefix)}
 
 
-def _unsound(out: NDArray[np.float32]) -> NDArray[np.bool_]:
-    bad: NDArray[np.bool_] = np.logical_not(np.isfinite(out).all(axis=1))
-    return bad
-
-
-def _finite(out: NDArray[np.float32], bad: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _sound(out: NDArray[np.float32], bad: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.where(bad[:, None], np.float32(0), out) if bad.any() else out

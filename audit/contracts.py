@@ -228,8 +228,8 @@ class Task(Protocol):
         """Rows [N] whose decision is closer than the noise of the runtime."""
         ...
 
-    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> bool:
-        """Whether that noise could change the order of any two outputs of a row."""
+    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> NDArray[np.bool_]:
+        """Rows [N] of which that noise could change the order of any two outputs."""
         ...
 
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:

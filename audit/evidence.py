@@ -5,23 +5,18 @@ digest, the certificate id, is the same whenever and wherever the same audit is 
 threads. `run` holds the circumstances.
 """
 
-import math
-from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from audit import digest
-from audit.errors import AuditError, ExitCode
-from audit.types import Claim
+from audit import digest, grounds
+from audit.errors import AuditError
 
 SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VerdictName = Literal["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
-_RANKS: tuple[VerdictName, ...] = get_args(VerdictName)
-_CODES = {"FAIL": ExitCode.FAILED, "NOT EVALUATED": ExitCode.NOT_EVALUATED}
 RoleName = Literal["reference", "candidate", "baseline"]
 DataName = Literal["test", "shifted", "out-of-distribution", "calibration"]
 Kept = Literal["outputs", "comparisons"]
@@ -221,20 +216,6 @@ class DecisionRecord(Record):
         """Whether the overall verdict rests on it."""
         return self.required and self.applicable and not self.waiver
 
-    def by_its_figures(self, alpha: float) -> set[VerdictName]:
-        """What `audit.verdict` could make of its figures; a margin that is rounded to zero allows either side."""
-        if self.p_pass is None or self.p_fail_holm is None or self.estimate is None or self.margin is None:
-            absent = {self.p_pass, self.p_fail, self.p_fail_holm, self.p_pass_adverse} == {None}
-            return {"NOT EVALUATED"} if absent else set()
-        distance = self.limit - self.estimate if self.sense == "at_most" else self.estimate - self.limit
-        if not math.isclose(self.margin, distance, rel_tol=1e-9, abs_tol=1e-9):
-            return set()
-        failed, firm = self.p_fail_holm <= alpha, self.p_pass_adverse is None or self.p_pass_adverse <= alpha
-        beyond: VerdictName = "FAIL" if failed else "CONDITIONAL FAIL"
-        kept: VerdictName = "FAIL" if failed else "CONDITIONAL PASS"
-        within: VerdictName = kept if self.p_pass > alpha else "PASS" if firm else "CONDITIONAL PASS"
-        return {within, beyond} if self.margin == 0 else {within if self.margin > 0 else beyond}
-
 
 class VerdictRecord(Record):
     """The answer."""
@@ -264,44 +245,10 @@ class Body(Record):
     not_covered: tuple[str, ...] = Field(description="what this audit says nothing about")
 
     @model_validator(mode="after")
-    def _verdict_follows(self) -> "Body":
-        """A record that says otherwise than its own decisions is no evidence."""
-        self._require_every_decision()
-        self._require_grounds()
-        judged = zip(self.decisions, self.policy.criteria, strict=True)
-        speaks = any(part.counts and rule.of_pair and not rule.standing for part, rule in judged)
-        counts = Counter(part.verdict for part in self.decisions if part.counts)
-        overall = max([*counts, *(() if speaks else ("NOT EVALUATED",))], key=_RANKS.index)
-        if self.plan.partial is not None:
-            overall = "NOT EVALUATED"
-        stated = self.verdict
-        accepted = overall in self.policy.accept and not stated.exploratory and not self.deviations
-        code = ExitCode.ACCEPTED if accepted else _CODES.get(overall, ExitCode.CONDITIONAL)
-        follows = (overall, accepted, code, {name: counts[name] for name in _RANKS})
-        if (stated.overall, stated.accepted, stated.exit_code, stated.counts) != follows:
-            raise ValueError("its verdict, exit code and counts do not follow from its decisions")
+    def _has_grounds(self) -> "Body":
+        """A record that says otherwise than its own parts is no evidence."""
+        grounds.require(self)
         return self
-
-    def _require_every_decision(self) -> None:
-        """One decision for every criterion of the policy, and no other."""
-        asked = [(rule.claim, rule.sense, rule.required, rule.unit) for rule in self.policy.criteria]
-        if [(part.claim, part.sense, part.required, part.unit) for part in self.decisions] != asked:
-            raise ValueError("its decisions are not those that its policy asks for")
-
-    def _require_grounds(self) -> None:
-        """Each decision follows from its own figures, and only what the policy says takes it out of the verdict."""
-        waived = {(waiver.id, waiver.claim) for waiver in self.policy.waivers}
-        applying = {Claim.parse(part.claim).series for part in self.decisions if part.counts}
-        for part, rule in zip(self.decisions, self.policy.criteria, strict=True):
-            if not math.isclose(part.limit, rule.limit, rel_tol=1e-9):
-                raise ValueError(f"{part.claim} was decided at another limit than its policy's")
-            if part.verdict not in part.by_its_figures(self.policy.alpha):
-                raise ValueError(f"{part.claim} is not {part.verdict} by its own figures")
-            if part.waiver and (rule.standing or (part.waiver, part.claim) not in waived):
-                raise ValueError(f"{part.claim} is waived by nobody who could")
-            floored = rule.only_where_reference_holds and part.reason == "reference-floor" and part.p_pass is None
-            if not part.applicable and not (floored and Claim.parse(part.claim).series in applying):
-                raise ValueError(f"{part.claim} counts, whatever it says")
 
 
 class Parties(Record):

@@ -42,7 +42,7 @@ class Metric:
     `kind` is how it is decided where every item is seen once; over several draws of an item a proportion or a
     paired difference becomes a mean over items. `gains` is the share of items on which a candidate that decides
     everything like its reference typically wins by this metric; plans assume it. A metric that is not `of_pair` says
-    nothing about the candidate: no audit passes by such alone.
+    nothing about the candidate: no audit passes by such alone. `q` is the level of a quantile.
     """
 
     name: str
@@ -55,6 +55,11 @@ class Metric:
     meaning: str
     gains: float = 0.0
     of_pair: bool = True
+    q: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.kind is Kind.QUANTILE) is not (0.0 < self.q < 1.0):
+            raise ValueError(f"{self.name}: a quantile has a level between 0 and 1, and nothing else has")
 
 
 def _counts(*values: int) -> bool:

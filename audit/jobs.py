@@ -2,62 +2,80 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.comparisons import compared
-from audit.contracts import Batch, Columns, Probe, Side
+from audit import plan
+from audit.comparisons import Settled, compared
+from audit.contracts import Batch, Columns, Probe, Task
 from audit.errors import AuditError
 from audit.findings import Missing
 from audit.lanes import Drawn, Shown
-from audit.ledger import REFUTED
+from audit.ledger import REFUTED, Ledger
 from audit.perturbing import BrokenProbeError, Effect
+from audit.plan import PlanFile
 from audit.types import Role
 
-if TYPE_CHECKING:
-    from audit.observe import Observer
+
+@dataclass(frozen=True)
+class Shared:
+    """What all jobs of an audit share: `noises` are the runtimes' own, by the first few items."""
+
+    plan: PlanFile
+    ledger: Ledger
+    task: Task
+    roles: Sequence[Role]
+    passes: Counter[Role] = field(default_factory=Counter)
+    noises: dict[Role, float] = field(default_factory=dict)
 
 
 class Job(ABC):
-    """One probe on its way through the data; `keys` name by chunk, and by model, what it is to leave."""
+    """One probe on its way through the data, or through some of their `chunks`.
 
-    def __init__(self, probe: Probe, observer: "Observer") -> None:
-        plan = observer.plan
-        self.probe, self._observer = probe, observer
+    `keys` name by chunk, and by model, what it is to leave.
+    """
+
+    def __init__(
+        self, probe: Probe, shared: Shared, keys: Mapping[Role, Iterator[str]], chunks: Collection[int] | None
+    ) -> None:
+        fixed = shared.plan
+        self.probe, self._shared = probe, shared
         self._effect = Effect(probe)
-        self._record = plan.record_of(probe)
-        self._chunk, self._items = plan.plan.chunk, plan.dataset(probe.data).items
-        per_role = self._keys_of_each()
-        self.keys = [dict(zip(per_role, chunk, strict=True)) for chunk in zip(*per_role.values(), strict=True)]
-        self.failed = observer.ledger.failure(plan.failure_key(self._record)) is not None
-        self._lacking = [[] if self.failed else self._lacks(chunk) for chunk in self.keys]
-        self._again = {} if self.failed else self._batches_again(plan.policy.recheck_reused / 100)
+        self._record = fixed.record_of(probe)
+        self._chunk, self._items = fixed.plan.chunk, fixed.dataset(probe.data).items
+        self.keys = [dict(zip(keys, chunk, strict=True)) for chunk in zip(*keys.values(), strict=True)]
+        self.failed = shared.ledger.failure(fixed.failure_key(self._record)) is not None
+        asked = [not self.failed and (chunks is None or index in chunks) for index in range(len(self.keys))]
+        self._lacking = [self._lacks(chunk) if ask else [] for chunk, ask in zip(self.keys, asked, strict=True)]
+        self._again = {start: roles for start, roles in self._batches_again().items() if asked[start // self._chunk]}
         self._finished: dict[Role, list[Columns]] = {}
-
-    @abstractmethod
-    def _keys_of_each(self) -> Mapping[Role, Iterator[str]]:
-        """The keys of what is kept of each model, chunk by chunk."""
 
     @abstractmethod
     def _lacks(self, chunk: Mapping[Role, str]) -> list[Role]:
         """The models that must be run, because something that rests on them is not there."""
 
-    def _batches_again(self, share: float) -> dict[int, list[Role]]:
-        """Starts of the batches to measure again of what was taken over: none, where nothing is."""
-        return {}
-
     @abstractmethod
     def _keep(self, batch: Batch, draws: Sequence[Drawn]) -> None:
         """Keep what the models left of a batch."""
 
+    def _batches_again(self) -> dict[int, list[Role]]:
+        """Starts of the batches to measure again of what was taken over, with the models: none, where nothing is."""
+        return {}
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of what it leaves that wait in memory until their chunk ends."""
+        rows = min(self._chunk, self._items) * self.probe.draws
+        return rows * plan.row_bytes(self._record, len(self._shared.plan.data[0].classes), len(self._shared.roles))
+
     @property
     def expected(self) -> int:
         """Forward passes to come."""
-        batch = self._observer.plan.plan.batch
+        batch = self._shared.plan.plan.batch
         new = sum(len(roles) * len(self._rows(index)) for index, roles in enumerate(self._lacking))
         again = sum(len(roles) * min(batch, self._items - start) for start, roles in self._again.items())
         return (new + again) * self.probe.draws
@@ -69,7 +87,7 @@ class Job(ABC):
         for index, roles in enumerate(self._lacking):
             marked[self._rows(index)] = bool(roles)
         for start in self._again:
-            marked[start : start + self._observer.plan.plan.batch] = True
+            marked[start : start + self._shared.plan.plan.batch] = True
         return marked
 
     def roles(self, start: int) -> list[Role]:
@@ -77,7 +95,7 @@ class Job(ABC):
         return [] if self.failed else [*self._lacking[start // self._chunk], *self._again.get(start, ())]
 
     def take(self, batch: Batch, shown: Shown) -> None:
-        """Keep what came of a batch of the chunk under way, and compare what an earlier audit had lent of it."""
+        """Keep what came of a batch of the chunk under way."""
         if self.failed or not shown:
             return
         try:
@@ -86,7 +104,7 @@ class Job(ABC):
             self._fail(error)
             return
         for role in draws[0].outputs:
-            self._observer.passes[role] += len(batch.ids) * len(draws)
+            self._shared.passes[role] += len(batch.ids) * len(draws)
         self._keep(batch, draws)
 
     def end_chunk(self, index: int) -> dict[str, Columns]:
@@ -110,21 +128,22 @@ class Job(ABC):
 
     def _fail(self, error: BrokenProbeError) -> None:
         """Give the probe up: no part of it is evidence any more."""
-        self._observer.ledger.fail(self._observer.plan.failure_key(self._record), error.why)
+        self._shared.ledger.fail(self._shared.plan.failure_key(self._record), error.why)
         self.failed, self._finished = True, {}
 
     def _rows(self, index: int) -> range:
         return range(index * self._chunk, min((index + 1) * self._chunk, self._items))
 
 
-class Whole(Job):
+class KeepOutputs(Job):
     """Keeps the outputs of each model whole, each under a key of its own: another audit may take them over."""
 
-    def _keys_of_each(self) -> Mapping[Role, Iterator[str]]:
-        return {role: self._observer.plan.keys(role, self._record) for role in self._observer.models}
+    def __init__(self, probe: Probe, shared: Shared, chunks: Collection[int] | None = None) -> None:
+        record = shared.plan.record_of(probe)
+        super().__init__(probe, shared, {role: shared.plan.keys(role, record) for role in shared.roles}, chunks)
 
     def _lacks(self, chunk: Mapping[Role, str]) -> list[Role]:
-        return [role for role, key in chunk.items() if not self._observer.ledger.has(key)]
+        return [role for role, key in chunk.items() if not self._shared.ledger.has(key)]
 
     def _keep(self, batch: Batch, draws: Sequence[Drawn]) -> None:
         index = batch.start // self._chunk
@@ -133,59 +152,56 @@ class Whole(Job):
             if role in self._lacking[index]:
                 self._finished.setdefault(role, []).append(columns)
             else:
-                self._compare(columns, role, index, batch.start - index * self._chunk)
+                self._check_lent(columns, role, index, batch.start - index * self._chunk)
 
-    def _batches_again(self, share: float) -> dict[int, list[Role]]:
-        """Starts of the batches to measure again of what was taken over: a share of them, at random, one at least."""
-        dice = secrets.SystemRandom()
-        borrowed = set(self._observer.ledger.borrowed)
+    def _batches_again(self) -> dict[int, list[Role]]:
+        """As of any job: of what was lent, the share that the policy says, at random, one batch at least."""
+        fixed, borrowed = self._shared.plan, set(self._shared.ledger.borrowed)
+        share, dice = fixed.policy.recheck_reused / 100, secrets.SystemRandom()
         again: dict[int, list[Role]] = {}
-        for role in self._observer.models if share else ():
+        for role in self._shared.roles if share and not self.failed else ():
             chunks = [index for index, chunk in enumerate(self.keys) if chunk[role] in borrowed]
-            starts = [start for index in chunks for start in self._rows(index)[:: self._observer.plan.plan.batch]]
+            starts = [start for index in chunks for start in self._rows(index)[:: fixed.plan.batch]]
             for start in dice.sample(starts, min(len(starts), max(1, round(share * len(starts))))):
                 again.setdefault(start, []).append(role)
         return again
 
-    def _compare(self, columns: Columns, role: Role, index: int, offset: int) -> None:
-        ledger, plan = self._observer.ledger, self._observer.plan
-        noise = self._observer.noises[role]
+    def _check_lent(self, columns: Columns, role: Role, index: int, offset: int) -> None:
+        """Raise AuditError where what was lent came out otherwise."""
+        ledger, noise = self._shared.ledger, self._shared.noises[role]
         first = offset * self.probe.draws
         stored = ledger.get(self.keys[index][role])["output"][first : first + len(columns["output"])]
         if not np.allclose(stored, columns["output"], rtol=0, atol=2 * noise, equal_nan=True):
             # Kept: another start must not throw the dice again.
             why = Missing(REFUTED, "what an earlier audit lent came out otherwise when measured again")
-            ledger.fail(plan.failure_key(self._record), why)
+            ledger.fail(self._shared.plan.failure_key(self._record), why)
             raise AuditError(
                 f"{role}, {self.probe.name}: {why.detail}", "Run the audit without --reuse, with another --out."
             )
 
 
-class Compared(Job):
+class KeepComparisons(Job):
     """Keeps how each other model compares with the reference, for this audit alone, and nothing else of them."""
 
-    def __init__(self, probe: Probe, observer: "Observer", sides: Mapping[Role, Side]) -> None:
-        self._sides = sides
-        super().__init__(probe, observer)
-
-    def _keys_of_each(self) -> Mapping[Role, Iterator[str]]:
-        others = [role for role in self._observer.models if role is not Role.REFERENCE]
-        return {role: self._observer.plan.pair_keys(role, self._record, self._sides) for role in others}
+    def __init__(
+        self, probe: Probe, shared: Shared, settled: Mapping[Role, Settled], chunks: Collection[int] | None = None
+    ) -> None:
+        self._settled, record = settled, shared.plan.record_of(probe)
+        others = [role for role in shared.roles if role is not Role.REFERENCE]
+        super().__init__(probe, shared, {role: shared.plan.pair_keys(role, record, settled) for role in others}, chunks)
 
     def _lacks(self, chunk: Mapping[Role, str]) -> list[Role]:
-        lacking = [role for role, key in chunk.items() if not self._observer.ledger.holds(key)]
+        lacking = [role for role, key in chunk.items() if not self._shared.ledger.holds(key)]
         return [Role.REFERENCE, *lacking] if lacking else []
 
     def _keep(self, batch: Batch, draws: Sequence[Drawn]) -> None:
         rows = {role: _rows(batch, [draw.outputs[role] for draw in draws]) for role in draws[0].outputs}
         reference = rows.pop(Role.REFERENCE)
-        for role, columns in rows.items():
-            pair = [
-                replace(self._sides[each], columns=left)
-                for each, left in ((Role.REFERENCE, reference), (role, columns))
-            ]
-            found = compared(self._observer.task, columns["label"], *pair)
-            named = {name: columns[name] for name in ("id", "draw", "label")}
+        named = {name: reference[name] for name in ("id", "draw", "label")}
+        for role, other in rows.items():
+            outputs, settled = (reference["output"], other["output"]), self._settled
+            known = (settled[Role.REFERENCE], settled[role])
+            found = compared(self._shared.task, named["label"], outputs, known)
             self._finished.setdefault(role, []).append({**named, **found})
 
 

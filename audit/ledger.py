@@ -1,6 +1,7 @@
 """The ledger: what every model left on every chunk of every probe, on disk, sealed and shareable.
 
-`observations/<key>.parquet` holds one model's observation of one chunk; `manifest.jsonl` gains one line per
+`observations/<key>.parquet` holds one model's observation of one chunk, or beyond the ledger's budget how a model
+compares with the reference there; `manifest.jsonl` gains one line per
 observation *after* its file is in place, with the digest that seals it. A file without a line, or a line that
 does not match its file, is no observation.
 """
@@ -193,7 +194,7 @@ def _to_numpy(column: pa.Array) -> NDArray[Any]:
         content = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
         return content.reshape(-1, width)
     if pa.types.is_fixed_size_list(column.type):
-        flat: NDArray[Any] = column.flatten().to_numpy()
+        flat: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
         return flat.reshape(-1, column.type.list_size)
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)  # flags are stored as bits
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)  # flags are stored as bits, here and above
     return values

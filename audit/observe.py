@@ -1,17 +1,18 @@
 """Observing: the one place where data go through networks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audit import repeatability
-from audit.contracts import Batch, DataSource, Model, Probe, Side, Task
-from audit.findings import Missing
-from audit.jobs import Compared, Job, Whole
+from audit import plan, repeatability
+from audit.comparisons import Settled
+from audit.contracts import Batch, DataSource, Model, Probe, Task
+from audit.evidence import Kept
+from audit.jobs import Job, KeepComparisons, KeepOutputs, Shared
 from audit.lanes import Lane, Wanted, side_by_side
 from audit.ledger import Ledger
 from audit.plan import PlanFile
@@ -20,18 +21,18 @@ from audit.types import DataRole, Role
 if TYPE_CHECKING:
     from torch import Tensor
 
+KINDS: tuple[Kept, Kept] = ("outputs", "comparisons")
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, passes done, passes in all)."""
-Settled = Callable[[], Mapping[Role, Side] | Missing]
-"""What kind each model's outputs are, and how far its runtime's noise reaches, by what was kept whole."""
 
 
 @dataclass
 class Observer:
     """Runs what the plan asks for and the ledger lacks; every (probe, chunk, model) once.
 
-    Data stream batch by batch, and each batch goes through all probes: it is read once, and memory holds a few
-    batches of inputs and one chunk of outputs, however many items and probes there are.
+    Data stream batch by batch, and each batch goes through as many probes as `plan.WAITING` allows: so
+    it is rarely read more than once, and memory holds a few batches of inputs and a bounded part of the outputs,
+    however many items and probes there are.
     """
 
     plan: PlanFile
@@ -41,39 +42,59 @@ class Observer:
     ledger: Ledger
     progress: Progress
     lanes: int
-    passes: Counter[Role] = field(default_factory=Counter)
-    noises: dict[Role, float] = field(default_factory=dict)
+    settle: Callable[[], Mapping[Role, Settled]]
+    """Says, once whole outputs are in the ledger, what is known of each model's."""
 
-    def observe(self, probes: Sequence[Probe], settled: Settled) -> None:
+    def __post_init__(self) -> None:
+        self._shared = Shared(self.plan, self.ledger, self.task, tuple(self.models))
+
+    @property
+    def passes(self) -> Counter[Role]:
+        """Items that went through each model, each draw counted."""
+        return self._shared.passes
+
+    def observe(self, probes: Sequence[Probe]) -> None:
         """Fill the ledger for all probes; a perturbed input is made once and shared by all roles.
 
-        What is kept whole comes first: from it `settled` tells how the outputs of the others are to be compared. Where
-        that cannot be told, nothing could be made of a comparison, and none is made.
+        What is kept whole comes first: on it rests how the outputs of the others are compared.
         """
         first = repeatability.first_batch(self.sources[DataRole.TEST], self.plan.plan.batch)
-        self.noises |= self._of_each(lambda role: repeatability.require_function(self.models[role], first))
-        whole = [Whole(probe, self) for probe in probes if self.plan.record_of(probe).kept == "outputs"]
-        self._run(whole)
-        untouched = [job for job in whole if job.probe.data is DataRole.TEST and not job.probe.min_effect]
+        self._shared.noises.update(self._of_each(lambda r: repeatability.require_function(self.models[r], first)))
+        whole, compared = ([p for p in probes if self.plan.record_of(p).kept == what] for what in KINDS)
+        to_come = len(self.models) * sum(self.plan.dataset(probe.data).items * probe.draws for probe in compared)
+        jobs = self.run(whole, to_come=to_come)
+        untouched = [job for job in jobs if job.probe.data is DataRole.TEST and not job.probe.min_effect]
         clean = next((job for job in untouched if not job.failed), None)
         self._keep_noise(clean, first)
-        compared = [probe for probe in probes if self.plan.record_of(probe).kept == "comparisons"]
-        if compared and not isinstance(sides := settled(), Missing):
-            self._run([Compared(probe, self, sides) for probe in compared])
+        if compared:
+            self.run(compared)
             self._keep_noise(clean, first)
 
-    def _run(self, jobs: Sequence[Job]) -> None:
-        expected = self.passes.total() + sum(job.expected for job in jobs)
-        for data, source in self.sources.items():
-            if asked := [job for job in jobs if job.probe.data is data]:
-                self._stream(source, asked, expected)
+    def run(self, probes: Sequence[Probe], chunks: Collection[int] | None = None, *, to_come: int = 0) -> list[Job]:
+        """Fill the ledger for some probes, and of their data for these chunks, if any are named.
 
-    def _keep_noise(self, clean: Whole | None, first: "Tensor") -> None:
+        A probe and a chunk are a unit of work: it may be run in any order, anywhere, and again. Probes whose outputs
+        are compared need what `observe` left of the others. `to_come` are passes still to come, to show progress.
+        """
+        settled = self.settle() if any(self.plan.record_of(each).kept == "comparisons" for each in probes) else {}
+        jobs = [self._job(probe, settled, chunks) for probe in probes]
+        expected = self.passes.total() + sum(job.expected for job in jobs) + to_come
+        for data, source in self.sources.items():
+            for group in _groups([job for job in jobs if job.probe.data is data]):
+                self._stream(source, group, expected)
+        return jobs
+
+    def _job(self, probe: Probe, settled: Mapping[Role, Settled], chunks: Collection[int] | None) -> Job:
+        if self.plan.record_of(probe).kept == "outputs":
+            return KeepOutputs(probe, self._shared, chunks)
+        return KeepComparisons(probe, self._shared, settled, chunks)
+
+    def _keep_noise(self, clean: Job | None, first: "Tensor") -> None:
         """Compare the first batch, as it was observed, with other batches of its items; always, also on resuming.
 
         Where the items were not observed as they are, what the first few of them showed must do.
         """
-        found = self.noises
+        found: Mapping[Role, float] = self._shared.noises
         if clean is not None:
             draws = clean.probe.draws
             stored = {
@@ -116,3 +137,15 @@ class Observer:
             wanted |= job.wanted
         for batch in source.batches(self.plan.plan.batch, wanted):
             yield batch, [(job.probe, job.roles(batch.start)) for job in jobs]
+
+
+def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs in their order, in groups whose chunks may wait in memory together; one too large for that is alone."""
+    group: list[Job] = []
+    for job in jobs:
+        if group and sum(each.waiting for each in group) + job.waiting > plan.WAITING:
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group

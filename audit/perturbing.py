@@ -161,7 +161,7 @@ class Effect:
         if changed and not promised:
             detail = f"promises to change nothing, and changed {changed} of {seen} items"
             raise _broken(self.probe, "not-clean", detail)
-        if changed < min(seen, max(1, math.floor(promised * seen))) and promised:
+        if changed < math.ceil(promised * seen):
             detail = f"changed {changed} of {seen} items; at least {promised:.0%} must change"
             raise _broken(self.probe, "dead-perturbation", detail)
 

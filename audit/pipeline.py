@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import comparisons, digest
-from audit.comparisons import Census
+from audit.comparisons import Census, Settled, flags
 from audit.contracts import Check, Columns, Probe, Side, Task, Trace
 from audit.data import manifest
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord
-from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing
+from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
 from audit.ledger import Ledger
 from audit.plan import Asked, PlanFile
 from audit.types import Claim, DataRole, OutputKind, Role
@@ -42,6 +42,7 @@ class View:
         self.outputs = lru_cache(None)(self._settle)
         self._order = lru_cache(_KEPT)(self._judging_order)
         self._noise = lru_cache(None)(self._read_noise)
+        self.settled = lru_cache(None)(self._settle_all)
 
     def against(self) -> "View":
         """The same ledger with every near tie counted against the candidate."""
@@ -65,15 +66,13 @@ class View:
         worst = max(counts, key=lambda census: census.ties / census.rows)
         return worst.ties, worst.rows
 
-    def settled(self) -> Mapping[Role, Side] | Missing:
-        """What each model's outputs are, and how far its runtime's noise reaches; Missing where one is unclear."""
-        sides = {}
+    def _settle_all(self) -> Mapping[Role, Settled]:
+        """What is known of every model's outputs; whole outputs that were read for it are let go."""
+        found = {}
         for role in (Role(model.role) for model in self.plan.models):
-            kind = self.outputs(role)
-            if isinstance(kind, Missing):
-                return kind
-            sides[role] = Side({}, kind, self._noise(role))
-        return sides
+            found[role] = Settled(self.outputs(role), self._noise(role))
+            self._observed.cache_clear()
+        return found
 
     def any_near_tie(self) -> bool:
         """Whether counting near ties against the candidate could change anything."""
@@ -109,17 +108,17 @@ class View:
             self._counted[role, probe] = failure
             return failure
         columns = self.ledger.gather(self.plan.keys(role, record))
-        self._counted[role, probe] = Census.of(self.task, columns["output"], self._noise(role))
+        self._counted[role, probe] = Census.of_flags(flags(self.task, columns["output"], self._noise(role)))
         return columns
 
     def _gather_pair(self, other: Role, probe: str) -> Columns | Missing:
-        """How a model compared with the reference under a probe, in stored order; Missing where that is not known."""
+        """What was kept of a model and the reference under a probe, in stored order; Missing where the probe failed."""
         record, pair = self.plan.probe(probe), (Role.REFERENCE, other)
-        sides = self.ledger.failure(self.plan.failure_key(record)) or self.settled()
-        if isinstance(sides, Missing):
-            self._counted |= {(role, probe): sides for role in pair}
-            return sides
-        columns = self.ledger.gather(self.plan.pair_keys(other, record, sides))
+        failure = self.ledger.failure(self.plan.failure_key(record))
+        if failure is not None:
+            self._counted |= {(role, probe): failure for role in pair}
+            return failure
+        columns = self.ledger.gather(self.plan.pair_keys(other, record, self.settled()))
         self._counted |= {(role, probe): comparisons.census(columns, role) for role in pair}
         return columns
 
@@ -177,9 +176,11 @@ class View:
         for role in (Role.REFERENCE, other):
             if (bad := self._nonfinite(role, probe.sha256)) is not None:
                 return bad
+            if isinstance(kind := self.outputs(role), Missing):
+                return kind
         rows = self._rows(columns, probe)
-        view = comparisons.view(columns, adverse=self.adverse)
-        return columns["label"][rows], {name: values[rows] for name, values in view.items()}
+        pair = comparisons.pair_columns(columns, adverse=self.adverse)
+        return columns["label"][rows], {name: values[rows] for name, values in pair.items()}
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)
@@ -255,6 +256,8 @@ def _require_fit(finding: Finding, metric: Metric, most: int) -> None:
         raise RuntimeError(f"{claim!r} is decided as {metric.kind}, not as {statistic.kind}")
     if isinstance(statistic, BoundedMean) and (statistic.low, statistic.high) != (metric.low, metric.high):
         raise RuntimeError(f"{claim!r} lies in [{metric.low}, {metric.high}], not [{statistic.low}, {statistic.high}]")
+    if isinstance(statistic, OrderStatistic) and statistic.q != metric.q:
+        raise RuntimeError(f"{claim!r} is the {metric.q}-quantile, not the {statistic.q}-quantile")
     if not metric.low <= statistic.estimate <= metric.high:
         raise RuntimeError(f"{claim!r} cannot be {statistic.estimate}")
     if not isinstance(statistic, Exact) and statistic.n > most:

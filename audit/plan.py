@@ -7,8 +7,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from audit import digest
-from audit.contracts import Ask, Check, Context, Probe, Side
+from audit import digest, grounds
+from audit.comparisons import Settled
+from audit.contracts import Ask, Check, Context, Probe
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import (
@@ -26,14 +27,22 @@ from audit.evidence import (
     Sha256,
     Tool,
 )
-from audit.findings import Metric
+from audit.findings import Metric, Missing
 from audit.storage import exists, require_free, write_atomic
-from audit.types import Claim, Role
+from audit.types import Claim, DataRole, Role
 
 CHUNK = 4096
 BATCH = 256
+LEAST_EFFECT = 0.99
+"""Share of the items that a probe must change if it is to change any: what changes fewer is a free PASS."""
+WAITING = 2**27
+"""Bytes of outputs that may wait in memory for their chunk to end; more probes than that take turns."""
 FLOAT = 4
 """Bytes of a stored output."""
+ROW = 32 + 4 + 8
+"""Bytes of a stored row besides the outputs: id, draw, label."""
+COMPARED = 2 * (2 * 8 + 4 * 8) + 1
+"""Bytes of a stored comparison: ranks and distances in two views, and flags."""
 FILE = "plan.json"
 
 
@@ -87,6 +96,8 @@ def _asked(check: Check, context: Context) -> Ask:
 def _identity(probe: Probe, check: Check) -> str:
     with _named(check):
         digest.of_json(probe.stream())
+        if probe.min_effect and not LEAST_EFFECT <= probe.min_effect <= 1:
+            raise ValueError(f"probe {probe.name!r} promises to change {probe.min_effect:g} of the items")
         return digest.of_json(probe.canonical())
 
 
@@ -140,7 +151,7 @@ class PlanFile(Record):
         """The data set of a role; raises AuditError where the audit has none."""
         found = next((data for data in self.data if data.role == role), None)
         if found is None:
-            raise AuditError(f"a check needs {role} data, and there are none", f"Add [data.{role.replace('-', '_')}].")
+            raise _no_data(role)
         return found
 
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
@@ -150,14 +161,16 @@ class PlanFile(Record):
         """
         return self._of_chunks(self._base(role), probe)
 
-    def pair_keys(self, other: Role, probe: ProbeRecord, sides: Mapping[Role, Side]) -> Iterator[str]:
+    def pair_keys(self, other: Role, probe: ProbeRecord, settled: Mapping[Role, Settled]) -> Iterator[str]:
         """Keys of the comparisons of the reference with another model, chunk by chunk.
 
         They also cover what the comparison rests on: the kinds of the outputs, and the noise of the runtimes.
         """
         pair = {role.value: self._base(role) for role in (Role.REFERENCE, other)}
-        settled = {role.value: [sides[role].kind.value, sides[role].noise] for role in (Role.REFERENCE, other)}
-        return self._of_chunks({"pair": pair, "settled": settled}, probe)
+        known: dict[str, Json] = {
+            role.value: [_kind(settled[role]), settled[role].noise] for role in (Role.REFERENCE, other)
+        }
+        return self._of_chunks({"pair": pair, "settled": known}, probe)
 
     def _of_chunks(self, base: Mapping[str, Json], probe: ProbeRecord) -> Iterator[str]:
         data = self.dataset(probe.data)
@@ -188,27 +201,41 @@ class PlanFile(Record):
         }
 
 
+def row_bytes(probe: ProbeRecord, classes: int, roles: int) -> int:
+    """What all models together leave of one row: their outputs, or of each but the reference a comparison."""
+    return roles * (FLOAT * classes + ROW) if probe.kept == "outputs" else (roles - 1) * (COMPARED + ROW)
+
+
 def kept(probes: Sequence[Probe], items: Mapping[str, int], classes: int, budget: float) -> tuple[Kept, ...]:
     """What is to be stored of each probe, so that whole outputs of one model take at most `budget` bytes.
 
-    The first probes in the order of the plan are kept whole as long as they fit; the very first one always, because by
-    it is settled what the outputs are. `items` counts them by data role.
+    The first probes in the order of the plan are kept whole as long as they fit. The very first one always is: by it
+    is settled what the outputs are. So are clean test items: by them, how far a runtime's noise reaches. `items`
+    counts them by data role; raises AuditError for a probe of a role that there is not.
     """
+    for probe in probes:
+        if probe.data not in items:
+            raise _no_data(probe.data)
     sizes = accumulate(FLOAT * classes * items[probe.data] * probe.draws for probe in probes)
-    return tuple("outputs" if place == 0 or size <= budget else "comparisons" for place, size in enumerate(sizes))
+    always = [place == 0 or (p.data is DataRole.TEST and not p.min_effect) for place, p in enumerate(probes)]
+    fit = [must or size <= budget for must, size in zip(always, sizes, strict=True)]
+    return tuple("outputs" if whole else "comparisons" for whole in fit)
+
+
+def _no_data(role: str) -> AuditError:
+    return AuditError(f"a check needs {role} data, and there are none", f"Add [data.{role.replace('-', '_')}].")
+
+
+def _kind(settled: Settled) -> str:
+    return settled.kind.reason if isinstance(settled.kind, Missing) else settled.kind.value
 
 
 def record(
-    asked: Asked,
-    checks: Sequence[str],
-    chunk: int,
-    batch: int,
-    stored: Sequence[Kept],
-    partial: PartialRecord | None = None,
+    asked: Asked, checks: Sequence[str], chunk: int, batch: int, stored: Sequence[Kept], partial: PartialRecord | None
 ) -> PlanRecord:
     """The plan as evidence; `stored` says of each probe what is. Raises AuditError where no probe remains."""
     if not asked.probes:
-        raise AuditError("the checks that are left run no network", "Skip fewer.")
+        raise AuditError("the checks that are to run need no network", "Let further checks run.")
     probes = tuple(
         ProbeRecord(
             name=p.name,
@@ -221,16 +248,10 @@ def record(
         )
         for p, what in zip(asked.probes, stored, strict=True)
     )
-    content: dict[str, Json] = {
-        "chunk": chunk,
-        "batch": batch,
-        "probes": [[probe.sha256, probe.kept] for probe in probes],
-        "claims": sorted(claim.id for claim in asked.claims),
-        "partial": None if partial is None else partial.model_dump(mode="json"),
-    }
+    claims = [claim.id for claim in asked.claims]
     return PlanRecord(
-        sha256=digest.of_json(content), chunk=chunk, batch=batch, probes=probes, checks=tuple(checks),
-        claims=len(asked.claims), partial=partial,
+        sha256=grounds.plan_digest(chunk, batch, probes, claims, partial), chunk=chunk, batch=batch, probes=probes,
+        checks=tuple(checks), claims=len(claims), partial=partial,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from audit.evidence import MoreItems
 from audit.findings import BoundedMean, Exact, Kind, Metric, OrderStatistic, PairedDifference, Proportion, Statistic
-from audit.plan import FLOAT
+from audit.plan import COMPARED, FLOAT, ROW, WAITING
 from audit.stats import outlook
 from audit.stats.domain import require_alpha
 from audit.stats.planning import Design, PairedDesign, ProportionDesign, fewest_items
@@ -21,9 +21,8 @@ from audit.types import Claim, Criterion, Role, Sense, Unit
 
 POWER = 0.9  # at which the items needed are counted
 PART_OF_LIMIT = 0.2  # a typical loss, as a part of the loss allowed
+PART_OF_BEYOND = 0.5  # of the items allowed beyond a quantile's limit, typically fewer by this part
 BETTER_BY = 0.01  # where none is allowed: a typical distance from the limit
-ROW = 32 + 4 + 8  # bytes of a stored row besides the outputs: id, draw, label
-COMPARED = 2 * (2 * 8 + 3 * 8) + 1  # bytes of a stored comparison: ranks and distances in two views, and flags
 COPIES = 3  # of a chunk while it is stored, and of a trace while it is joined: parts, whole, encoded or compared
 INPUT_COPIES = 4  # of a batch: as read, as handed to the probe, as perturbed, and how far it was moved
 FAMILIES = 2  # uniform and Gaussian: all levels of a kind of noise share its numbers, kept for each draw of a batch,
@@ -52,8 +51,8 @@ class Forecast:
 
     `reachable`: the best data pass (of a paired difference: see `PairedDesign`); `n_min` is the fewest items with
     which they do. `vacuous`: not even the worst data fail. `power` is the chance of PASS at the `truth` assumed,
-    `items` the number at which it is POWER. All are None where that is not forecast (a quantile, whose level the
-    catalogue does not state), and each number of items is None beyond a million.
+    `items` the number at which it is POWER; all but `reachable`, `n_min` and `vacuous` are None for what is counted.
+    Each number of items is None beyond a million, `truth` for a quantile, of which only the share beyond is assumed.
     """
 
     criterion: Criterion
@@ -100,6 +99,13 @@ class _Numbers:
     vacuous: bool
     power: float
     items: int | None
+
+    def of(self, criterion: Criterion, metric: Metric, n: int, truth: float | None) -> Forecast:
+        """As a forecast of one criterion."""
+        return Forecast(
+            criterion, metric.unit, n, reachable=self.reachable, n_min=self.n_min, vacuous=self.vacuous,
+            truth=truth, power=self.power, items=self.items,
+        )  # fmt: skip
 
 
 def forecast(
@@ -179,7 +185,7 @@ def cost(
     """What the probes in `loads` take, where a pass of one item through a model takes `seconds`, measured.
 
     Stored outputs are float32, one per class, or of each pair of models a row of comparisons; an item is float32 of
-    `shape` (channels, height, width). A batch goes through all probes, so that memory holds a chunk of each; judging
+    `shape` (channels, height, width). A batch goes through many probes, so that memory holds a chunk of each; judging
     holds one whole probe, of two models. Each of the `lanes` has batches of its own, one more waits, and each keeps the
     noise of FAMILIES beside its batch, in as many draws as any probe has: too much where there is no noise.
     """
@@ -188,10 +194,11 @@ def cost(
     if not all(0.0 <= time < float("inf") for time in seconds.values()):
         raise ValueError(f"seconds per item must be finite and not negative, got {dict(seconds)}")
     rows, row = sum(load.rows for load in loads), classes * FLOAT + ROW
-    pairs = (len(roles) - 1) * (COMPARED + ROW)
-    stored = [(load, row * len(roles) if load.whole else pairs) for load in loads]
-    observing = sum(min(chunk, load.items) * load.draws * size for load, size in stored)
-    measuring = max((load.rows for load in loads), default=0) * row * 2
+    pair = COMPARED + ROW
+    stored = [(load, row * len(roles) if load.whole else pair * (len(roles) - 1)) for load in loads]
+    waiting = [min(chunk, load.items) * load.draws * size for load, size in stored]
+    observing = max(min(sum(waiting), WAITING), *waiting, 0)
+    measuring = max((load.rows * (row * 2 if load.whole else pair) for load in loads), default=0)
     images = batch * prod(shape) * FLOAT
     noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)
@@ -206,7 +213,9 @@ def cost(
 def _forecast(criterion: Criterion, metric: Metric, n: int, draws: int, alpha: float, typical: Typical) -> Forecast:
     match metric.kind:
         case Kind.QUANTILE:
-            return Forecast(criterion, metric.unit, n)
+            beyond = 1.0 - metric.q if criterion.sense is Sense.AT_MOST else metric.q
+            share = ProportionDesign(beyond, beyond * (1.0 - PART_OF_BEYOND))
+            return _numbers(share, n, alpha).of(criterion, metric, n, None)
         case Kind.COUNTED:
             worst = metric.high if criterion.sense is Sense.AT_MOST else metric.low
             vacuous = worst <= criterion.limit if criterion.sense is Sense.AT_MOST else worst >= criterion.limit
@@ -215,12 +224,8 @@ def _forecast(criterion: Criterion, metric: Metric, n: int, draws: int, alpha: f
     low, high = sorted((sign * metric.low, sign * metric.high))
     limit = sign * criterion.limit
     truth = _truth(limit, low, high)
-    numbers = _numbers(_design(metric.kind, limit, truth, low, high, draws, typical), n, alpha)
-    return Forecast(
-        criterion, metric.unit, n,
-        reachable=numbers.reachable, n_min=numbers.n_min, vacuous=numbers.vacuous,
-        truth=sign * truth, power=numbers.power, items=numbers.items,
-    )  # fmt: skip
+    design = _design(metric.kind, limit, truth, low, high, draws, typical)
+    return _numbers(design, n, alpha).of(criterion, metric, n, sign * truth)
 
 
 def _truth(limit: float, low: float, high: float) -> float:

@@ -28,37 +28,34 @@ class Portion:
         if self.only and self.skip:
             raise AuditError("both --only and --skip", "Say which checks to run, or which not.")
 
-    @property
-    def whole(self) -> bool:
-        return self.limit is None and not self.only and not self.skip
+    def of(self, opened: Subjects, checks: Sequence[Check]) -> Subjects:
+        """The subjects as a partial run sees them, marked as its own; unchanged for a whole audit.
 
-    def record(self, checks: Sequence[Check], opened: Subjects) -> PartialRecord | None:
-        """What is left out of an audit of these checks and subjects; None for a whole one.
-
-        Raises AuditError for a check that there is not, and where none remains.
+        Raises AuditError for a check that is not among `checks`, and where none remains.
         """
-        if self.whole:
-            return None
-        known = [check.name for check in checks]
+        if self == WHOLE:
+            return opened
+        skipped = self._skipped([check.name for check in checks])
+        left_out = (*self._items(opened), *(f"check {name}" for name in skipped))
+        data = opened.data
+        if self.limit is not None:
+            data = {role: Sample(source, self.limit) for role, source in data.items()}
+        return replace(opened, data=data, partial=PartialRecord(skipped=skipped, left_out=left_out))
+
+    def _skipped(self, known: Sequence[str]) -> tuple[str, ...]:
         for name in (*self.only, *self.skip):
             if name not in known:
                 raise AuditError(f"no check of this audit is named {name!r}", did_you_mean(name, set(known)))
-        skipped = tuple(n for n in known if n in self.skip or (self.only and n not in self.only))
+        skipped = tuple(name for name in known if name in self.skip or (self.only and name not in self.only))
         if len(skipped) == len(known):
             raise AuditError("no check is left to run", "Skip fewer.")
-        return PartialRecord(skipped=skipped, left_out=(*self._items(opened), *(f"check {name}" for name in skipped)))
-
-    def of(self, opened: Subjects) -> Subjects:
-        """The subjects with samples of their data, where there is a limit."""
-        if self.limit is None:
-            return opened
-        return replace(opened, data={role: Sample(source, self.limit) for role, source in opened.data.items()})
+        return skipped
 
     def _items(self, opened: Subjects) -> Iterator[str]:
         for role, source in opened.data.items():
             items = len(source.manifest.ids)
-            if self.limit is not None:
-                yield f"{items - min(self.limit, items)} of {items} items of the {role} data"
+            if self.limit is not None and self.limit < items:
+                yield f"{items - self.limit:,} of {items:,} items of the {role} data"
 
 
 WHOLE = Portion()

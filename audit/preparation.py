@@ -5,7 +5,6 @@ from pathlib import Path
 
 from audit import plan, policy, registry, subjects
 from audit.contracts import Check, Context
-from audit.evidence import PartialRecord
 from audit.plan import Asked, PlanFile
 from audit.policy.explaining import GENERIC
 from audit.subjects import Subjects, Terms
@@ -30,14 +29,12 @@ def promised(source: policy.Source) -> Asked:
     return plan.ask(_wanted(source), GENERIC)
 
 
-def prepare(
-    opened: Subjects, terms: Terms, agreed: Agreed, partial: PartialRecord | None = None
-) -> tuple[Asked, PlanFile]:
+def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
     """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
     context = Context(opened.class_names(), opened.roles, tuple(opened.data))
-    asked = plan.ask(agreed.checks, context, () if partial is None else partial.skipped)
+    asked = plan.ask(agreed.checks, context, () if opened.partial is None else opened.partial.skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
-    return asked, subjects.plan_of(opened, terms, asked, bound, partial)
+    return asked, subjects.plan_of(opened, terms, asked, bound)
 
 
 def _wanted(source: policy.Source) -> tuple[Check, ...]:

@@ -55,6 +55,8 @@ class Subjects:
     data: Mapping[DataRole, DataSource]
     lanes: int
     """Batches that may be under way at once."""
+    partial: PartialRecord | None = None
+    """What a partial run leaves out of them."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -217,9 +219,7 @@ def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, shape: tup
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
 
 
-def plan_of(
-    subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord, partial: PartialRecord | None
-) -> PlanFile:
+def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
     """Everything that is fixed before the first forward pass."""
     classes = asked.context.classes
     # By the classes alone: the size is part of every key, and another check must not make all observations foreign.
@@ -230,11 +230,11 @@ def plan_of(
         tool=tool(),
         models=tuple(_model_record(model, terms) for model in subjects.models.values()),
         data=tuple(_data_record(source, classes) for source in subjects.data.values()),
-        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, stored, partial),
+        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, stored, subjects.partial),
         policy=policy,
         declared_accuracy=terms.declared_accuracy,
         packages=runtime.packages(),
-        deviations=(*_of_partial(partial), *(said for model in subjects.models.values() for said in model.deviations)),
+        deviations=tuple(_deviations(subjects)),
         names={
             **{role.value: model.name for role, model in subjects.models.items()},
             **{role.value: source.name for role, source in subjects.data.items()},
@@ -243,9 +243,13 @@ def plan_of(
     )
 
 
-def _of_partial(partial: PartialRecord | None) -> Iterator[str]:
-    if partial is not None:
-        yield f"partial run, for a quick look; left out: {', '.join(partial.left_out)}"
+def _deviations(subjects: Subjects) -> Iterator[str]:
+    """What departs from a plain run, one sentence each."""
+    if subjects.partial is not None:
+        left_out = "; ".join(subjects.partial.left_out) or "nothing, this time"
+        yield f"partial run, for a quick look; left out: {left_out}"
+    for model in subjects.models.values():
+        yield from model.deviations
 
 
 def tool() -> Tool:

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.findings import Finding, Kind, Metric, Missing, OrderStatistic, Presupposition
@@ -42,7 +44,7 @@ SOFTMAX_L2: Final = Metric(
 )  # fmt: skip
 SOFTMAX_L2_Q99: Final = Metric(
     name="functional.softmax_l2_q99", title="Softmax distance ℓ2, 99 % of items", unit=Unit.DISTANCE, low=0.0,
-    high=math.sqrt(2.0), better=Sense.AT_MOST, kind=Kind.QUANTILE,
+    high=math.sqrt(2.0), better=Sense.AT_MOST, kind=Kind.QUANTILE, q=0.99,
     meaning="The Euclidean distance that at most one item in a hundred exceeds.",
 )  # fmt: skip
 SOFTMAX_LINF: Final = Metric(
@@ -54,32 +56,52 @@ JENSEN_SHANNON: Final = Metric(
     high=1.0, better=Sense.AT_MOST, kind=Kind.MEAN,
     meaning="Jensen–Shannon divergence of the two probability vectors, in bits (Lin, 1991).",
 )  # fmt: skip
+RELATIVE: Final = Metric(
+    name="functional.relative_logit_error", title="Logits that moved far", unit=Unit.PERCENT, low=0.0, high=1.0,
+    better=Sense.AT_MOST, kind=Kind.PROPORTION,
+    meaning="Share of items whose logits, less their mean, moved by more than ε times their own length: "
+    "‖candidate − reference‖₂ > ε·‖reference‖₂ (Baykal, Liebenwein et al., 2019).",
+)  # fmt: skip
 MEANS: Final = {"softmax_l2": SOFTMAX_L2, "softmax_linf": SOFTMAX_LINF, "jensen_shannon": JENSEN_SHANNON}
 
 
 @dataclass(frozen=True)
 class Functional:
-    """Agreement, flips, and distances between the outputs."""
+    """Agreement, flips, and distances between the outputs; `epsilon` are the ε of the relative logit error."""
+
+    epsilon: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 0.5)
+
+    def __post_init__(self) -> None:
+        if len({_moved(epsilon) for epsilon in self.epsilon}) < len(self.epsilon):
+            raise ValueError(f"two of the ε {self.epsilon} have one name")
 
     name: ClassVar[str] = "functional"
     summary: ClassVar[str] = "decisions that changed, and the distance between the two outputs"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        AGREEMENT, EXCESS, NEGATIVE, POSITIVE, SOFTMAX_L2, SOFTMAX_L2_Q99, SOFTMAX_LINF, JENSEN_SHANNON,
+        AGREEMENT, EXCESS, NEGATIVE, POSITIVE, SOFTMAX_L2, SOFTMAX_L2_Q99, SOFTMAX_LINF, JENSEN_SHANNON, RELATIVE,
     )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
-        return Ask(probes=(CLEAN,), claims=tuple(Claim(metric.name) for metric in self.metrics))
+        plain = [Claim(metric.name) for metric in self.metrics if metric is not RELATIVE]
+        return Ask(probes=(CLEAN,), claims=(*plain, *map(_moved, self.epsilon)))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         match ledger.trace(CLEAN):
             case Missing() as missing:
-                yield from (Finding(Claim(metric.name), missing) for metric in self.metrics)
+                yield from (Finding(claim, missing) for claim in self.ask(context).claims)
             case Trace() as trace:
                 yield from decisions(trace)
                 yield from _flips(trace)
                 yield from distances(trace)
                 values = tuple(trace.columns["softmax_l2"].tolist())
-                yield Finding(Claim(SOFTMAX_L2_Q99.name), OrderStatistic(values, 0.99))
+                yield Finding(Claim(SOFTMAX_L2_Q99.name), OrderStatistic(values, SOFTMAX_L2_Q99.q))
+                for epsilon in self.epsilon:
+                    moved = trace.columns["relative_logit_error"] > epsilon
+                    yield Finding(_moved(epsilon), share(trace, moved))
+
+
+def _moved(epsilon: float) -> Claim:
+    return Claim(RELATIVE.name, (("epsilon", f"{epsilon:g}"),))
 
 
 def decisions(trace: Trace, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:

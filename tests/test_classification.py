@@ -42,6 +42,17 @@ def test_the_way_a_network_ends_changes_no_distance(kind: OutputKind) -> None:
         np.testing.assert_allclose(same[name], values, atol=1e-6)
 
 
+def test_the_relative_error_is_that_of_centred_logits() -> None:
+    f, g = (out.astype(float) - out.mean(axis=1, keepdims=True, dtype=float) for out in (LOGITS, OTHER))
+    expected = np.sqrt(((g - f) ** 2).sum(1)) / np.sqrt((f**2).sum(1))
+    np.testing.assert_allclose(compare(LOGITS, OTHER)["relative_logit_error"], expected, rtol=1e-6)
+    doubled = compare(LOGITS, 2 * LOGITS + 1)["relative_logit_error"]
+    np.testing.assert_allclose(doubled, 1.0, rtol=1e-5)
+    flat = np.zeros((2, 3), np.float32)
+    assert compare(flat, np.eye(2, 3, dtype=np.float32))["relative_logit_error"].tolist() == [np.inf, np.inf]
+    assert compare(flat, flat + 1)["relative_logit_error"].tolist() == [0, 0]
+
+
 def test_declarations_are_checked() -> None:
     probabilities = {"output": softmax(LOGITS, axis=1)}
     assert isinstance(TASK.settle(probabilities, OutputKind.LOGITS), Missing)

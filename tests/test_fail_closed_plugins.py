@@ -214,6 +214,15 @@ def test_a_probe_cannot_widen_its_budget(world: World, monkeypatch: pytest.Monke
     assert verdict(body(world)) == ("NOT EVALUATED", "budget-exceeded")
 
 
+@pytest.mark.parametrize("share", [0.01, 0.98, 1.5, float("nan")])
+def test_a_probe_that_promises_to_change_few_items_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    use(monkeypatch, Accuracy(), asking(House(min_effect=share)), Integrity())
+    with pytest.raises(AuditError, match="promises to change"):
+        body(world)
+
+
 def test_an_unchanged_probe_may_draw_its_items_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, asking(House(draws=2)), Accuracy(), Integrity())
     assert body(world).verdict.overall == "PASS"

@@ -180,6 +180,16 @@ def test_what_was_lent_is_measured_again_after_an_interruption_too(audited: Worl
     assert again.passes == {"reference": 400, "candidate": 400}
 
 
+def test_a_share_of_what_was_lent_is_measured_again_and_one_batch_at_least(
+    audited: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2 %, as `strict` wants: of the two batches of each model it is one."""
+    audited.policy.write_text("recheck_reused = 2.0\n" + audited.policy.read_text())
+    run = second(audited)
+    assert len(run.reused) == 2
+    assert set(run.passes.values()) <= {256, 144}
+
+
 def test_a_lender_is_an_audit(world: World, tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=r"plan\.json"):
         audit.run(world.audit, reuse=[tmp_path], pdf=False)

@@ -1,5 +1,7 @@
 """Beyond the ledger's budget only comparisons are kept: every verdict comes out the same, and reuse is lost."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 import audit
-from audit import plan
-from audit.evidence import Body
+from audit import observe, plan
+from audit.contracts import Batch, Columns, Perturbed
+from audit.evidence import Body, ProbeRecord
+from audit.lanes import Lane, Shown, Wanted
 from audit.ledger import Ledger
-from audit.planning import COMPARED, FLOAT, ROW
+from audit.plan import COMPARED, FLOAT, ROW
 from audit.types import DataRole, Role
 from checks.perturbations.clean import CLEAN
 from checks.perturbations.noise import Noise
@@ -67,8 +71,7 @@ def test_every_finding_and_verdict_comes_out_the_same(tmp_path: Path, kind: str,
         network(world.candidate, FRAGILE)
     if kind == "broken":
         network(world.candidate, overflowing())
-    network(world.folder / "baseline.onnx", weights(8.0, 200.0))
-    world.audit.write_text(world.audit.read_text() + '\n[baseline]\nmodel = "baseline.onnx"\n')
+    baseline(world, weights(8.0, 200.0))
     policy = limit("accuracy.drop@level=*,noise=*") + limit("baseline.excess_distance@level=*,noise=*", 0.1, "distance")
     alike(*(noisy(each, levels="[2, 255]", draws=draws, policy=policy) for each in (world, within_nothing(world))))
 
@@ -81,6 +84,102 @@ def test_nan_under_noise_alone_blocks(tmp_path: Path) -> None:
     assert by_claim["integrity.nonfinite@role=candidate"].verdict == "FAIL"
     assert by_claim["accuracy.drop"].verdict == "PASS"
     assert by_claim["accuracy.drop@level=255/255,noise=uniform"].reason == "non-finite"
+
+
+def baseline(world: World, w: NDArray[np.float32], **options: bool) -> None:
+    network(world.folder / "baseline.onnx", w, **options)
+    world.audit.write_text(world.audit.read_text() + '\n[baseline]\nmodel = "baseline.onnx"\n')
+
+
+@pytest.mark.parametrize("kind", ["unclear", "broken"])
+def test_an_unclear_baseline_hides_nothing(tmp_path: Path, kind: str) -> None:
+    """Nothing can be compared with it, and the candidate that overflows under noise is found out all the same."""
+    world = World(tmp_path / "w")
+    network(world.candidate, overflowing())
+    unclear = np.abs(weights(0.1, 0.1)) + 1e-3
+    baseline(world, unclear if kind == "unclear" else np.full_like(unclear, np.nan))
+    bodies = [noisy(each, levels="[255]") for each in (world, within_nothing(world))]
+    alike(*bodies)
+    by_claim = {part.claim: part.verdict for part in bodies[1].decisions}
+    assert by_claim["integrity.nonfinite@role=candidate"] == "FAIL"
+
+
+class StoppedError(Exception):
+    """Somebody pulled the plug."""
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_an_audit_in_several_chunks_goes_on_wherever_it_was_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    monkeypatch.setattr(plan, "CHUNK", 256)
+    baseline(world, weights(8.0, 200.0))
+    other = within_nothing(world)
+    whole = noisy(world, draws=2)
+    store, left = Ledger.put, [steps]
+
+    def put(self: Ledger, observations: Mapping[str, Columns]) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise StoppedError
+        store(self, observations)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "put", put)
+        with suppress(StoppedError):
+            noisy(other, draws=2)
+    alike(whole, audit.run(other.audit, pdf=False).evidence.body)
+
+
+def test_a_probe_that_fails_fails_under_a_budget_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = within_nothing(world)
+    monkeypatch.setattr(Noise, "perturb", lambda self, batch, rng: Perturbed(batch.x, {}))
+    bodies = [noisy(each, policy=limit("accuracy.drop@level=8/255,noise=uniform")) for each in (world, other)]
+    alike(*bodies)
+    assert (bodies[1].verdict.overall, bodies[1].verdict.reason) == ("NOT EVALUATED", "dead-perturbation")
+
+
+def test_another_policy_finds_the_same(world: World) -> None:
+    other = within_nothing(world)
+    body = noisy(other)
+    stricter = other.folder / "stricter.toml"
+    stricter.write_text(
+        other.policy.read_text().replace("house/1", "house/2").replace("at_most = 2.0", "at_most = 1.9")
+    )
+    judged = audit.judge(other.out, policy_name=str(stricter), pdf=False).evidence.body
+    assert (judged.findings, judged.verdict.exploratory) == (body.findings, True)
+
+
+def test_whole_outputs_are_lent_to_an_audit_that_keeps_few(world: World, tmp_path: Path) -> None:
+    body = noisy(world)
+    other = within_nothing(world)
+    other.policy.write_text(world.policy.read_text())
+    lent = audit.run(other.audit, reuse=[world.out], pdf=False).evidence
+    assert lent.run.passes == {"reference": 3 * 400, "candidate": 3 * 400}
+    alike(body, lent.body)
+
+
+def test_memory_does_not_grow_with_the_number_of_probes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "WAITING", 4 * plan.row_bytes(record_of_clean(world), CLASSES, 2) * 400)
+    together: list[int] = []
+    shown = observe.side_by_side
+
+    def counted(lanes: Sequence[Lane], asked: Iterable[tuple[Batch, Wanted]]) -> Iterator[tuple[Batch, list[Shown]]]:
+        for batch, wanted in asked:
+            together.append(len(wanted))
+            yield from shown(lanes, [(batch, wanted)])
+
+    monkeypatch.setattr(observe, "side_by_side", counted)
+    few = noisy(World(world.folder / "few"), levels="[1, 2]")
+    many = noisy(World(world.folder / "many"), levels=str(list(range(1, 30))))
+    assert max(together) == 4
+    assert len(few.plan.probes) == 4 and len(many.plan.probes) == 31
+    probe = "accuracy.drop@level=2/255,noise=uniform"
+    assert [f for f in few.findings if f.claim == probe] == [f for f in many.findings if f.claim == probe]
+
+
+def record_of_clean(world: World) -> ProbeRecord:
+    return noisy(World(world.folder / "first")).plan.probes[0]
 
 
 def test_an_audit_goes_on_and_repeats_no_comparison(world: World) -> None:

@@ -272,6 +272,16 @@ def test_a_model_replaced_by_a_pipe_has_changed(tmp_path: Path) -> None:
         model.verify_unchanged()
 
 
+def test_an_output_under_another_name_is_the_same_output(tmp_path: Path) -> None:
+    found = []
+    for name in ("logits", "probabilities"):
+        path = tmp_path / f"{name}.onnx"
+        nodes = [helper.make_node("Flatten", ["image"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], [name])]
+        assemble(path, nodes, initializer=(numpy_helper.from_array(REFERENCE, "w"),), given=(value(name, "batch", 4),))
+        found.append(load(path)(torch.from_numpy(ITEMS)))
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_name_with_nul_is_refused() -> None:
     with pytest.raises(AuditError, match="cannot be the name of a file"):
         load(Path("a\0b.onnx"))

@@ -16,7 +16,7 @@ from audit.types import Claim, Criterion, Role, Sense, Unit
 
 
 def metric(name: str, kind: Kind, low: float = 0.0, high: float = 1.0, better: Sense = Sense.AT_MOST) -> Metric:
-    return Metric(name, name, Unit.POINTS, low, high, better, kind, "")
+    return Metric(name, name, Unit.POINTS, low, high, better, kind, "", q=0.99 if kind is Kind.QUANTILE else 0.0)
 
 
 METRICS = {
@@ -85,10 +85,16 @@ def test_a_distance_is_forecast_at_its_widest_spread() -> None:
 
 
 def test_what_is_not_forecast_says_nothing() -> None:
-    quantile, count = forecast([criterion("quantile", 0.15), criterion("count", 0.0)], METRICS, 1000, 0.05)
-    assert (quantile.reachable, quantile.power, quantile.items, quantile.vacuous) == (None, None, None, None)
+    (count,) = forecast([criterion("count", 0.0)], METRICS, 1000, 0.05)
     assert (count.reachable, count.vacuous, count.power) == (True, False, None)
     assert forecast([criterion("count", 100.0)], METRICS, 1000, 0.05)[0].vacuous
+
+
+def test_a_quantile_is_forecast_by_the_share_beyond_it() -> None:
+    few, many = (forecast([criterion("quantile", 0.15)], METRICS, n, 0.05)[0] for n in (298, 299))
+    assert (few.reachable, many.reachable, many.n_min, many.vacuous) == (False, True, 299, False)  # 0.99²⁹⁹ < 0.05
+    assert many.power == pytest.approx(0.995**299)
+    assert impossible([few]) == (few,) and not impossible([many])
 
 
 def test_no_loss_allowed_needs_a_better_candidate() -> None:

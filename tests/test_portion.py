@@ -1,7 +1,9 @@
 """Partial runs: a quick look at a part, which decides nothing."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +26,10 @@ PARTS = {
 }
 
 
-def edited(path: Path, **verdict: object) -> Path:
-    """A certificate that claims another verdict, with the id of its new content."""
+def edited(path: Path, change: Callable[[Any], None]) -> Path:
+    """A certificate that says something else, with the id of its new content."""
     record = json.loads(path.read_bytes())
-    record["body"]["verdict"].update(verdict)
+    change(record["body"])
     record["id"] = digest.of_json(record["body"])
     path.write_bytes(digest.canonical(record))
     return path
@@ -43,8 +45,6 @@ def test_a_partial_run_is_not_evaluated(command: Command, world: World, flags: t
     body = evidence.load(world.out / "evidence.json").body
     assert "left out" in body.deviations[0]
     assert "partial run" in (world.out / "certificate.html").read_text()
-    with pytest.raises(AuditError, match="do not follow"):
-        evidence.load(edited(world.out / "evidence.json", overall="PASS", accepted=True, exit_code=0))
 
 
 def test_a_partial_run_states_no_failure(command: Command, tmp_path: Path) -> None:
@@ -52,6 +52,54 @@ def test_a_partial_run_states_no_failure(command: Command, tmp_path: Path) -> No
     told = summary(command("run", world.audit, "--no-pdf", "--json", "--limit", 300))
     assert told["exit_code"] == 4
     assert "FAIL" in [part["verdict"] for part in told["criteria"]]  # type: ignore[attr-defined]  # JSON
+
+
+def passing(body: Any) -> None:
+    body["verdict"].update(overall="PASS", accepted=True, exit_code=0)
+
+
+def unmarked(body: Any) -> None:
+    passing(body)
+    body["plan"]["partial"], body["deviations"] = None, []
+
+
+def unsaid(body: Any) -> None:
+    body["deviations"] = []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(passing, "do not follow"), (unmarked, "its plan is not the one"), (unsaid, "does not say so")],
+)
+def test_a_part_does_not_pass_for_the_whole(world: World, change: Callable[[Any], None], said: str) -> None:
+    audit.run(world.audit, portion=Portion(limit=300), pdf=False)
+    with pytest.raises(AuditError, match=said):
+        evidence.load(edited(world.out / "evidence.json", change))
+
+
+def test_every_check_named_is_a_partial_run_all_the_same(world: World) -> None:
+    every = Portion(only=("accuracy", "functional", "integrity"))
+    body = audit.run(world.audit, portion=every, pdf=False).evidence.body
+    assert (body.verdict.overall, body.deviations[0].partition("; ")[2]) == (
+        "NOT EVALUATED",
+        "left out: nothing, this time",
+    )
+
+
+def test_another_policy_evaluates_a_part_no_better(world: World) -> None:
+    audit.run(world.audit, portion=Portion(skip=("functional",)), pdf=False)
+    other = world.folder / "other.toml"
+    other.write_text(world.policy.read_text().replace("house/1", "house/2").replace("at_most = 2.0", "at_most = 3.0"))
+    verdict = audit.judge(world.out, policy_name=str(other), pdf=False).evidence.body.verdict
+    assert (verdict.overall, verdict.exploratory) == ("NOT EVALUATED", True)
+
+
+def test_a_limit_holds_for_every_data_set(world: World) -> None:
+    shifted = Items(n=350, seed=5).save(world.folder / "shifted.npz")
+    world.audit.write_text(world.audit.read_text() + f'\n[data.shifted]\npath = "{shifted.name}"\n')
+    body = audit.run(world.audit, portion=Portion(limit=90), pdf=False).evidence.body
+    assert [(data.role, data.items) for data in body.data] == [("test", 90), ("shifted", 90)]
+    assert body.deviations[0].endswith("310 of 400 items of the test data; 260 of 350 items of the shifted data")
 
 
 def test_what_was_skipped_is_not_evaluated(world: World) -> None:
@@ -82,7 +130,7 @@ def test_the_whole_audit_does_not_go_on_in_the_folder_of_a_part(world: World) ->
     [
         (("--limit", 0), "leaves no item"),
         (("--skip", "accurasy"), "Did you mean 'accuracy'?"),
-        (("--only", "integrity"), "run no network"),
+        (("--only", "integrity"), "need no network"),
         (("--skip", "accuracy", "--skip", "functional", "--skip", "integrity"), "no check is left"),
         (("--only", "accuracy", "--skip", "integrity"), "both --only and --skip"),
     ],
@@ -115,7 +163,7 @@ def test_a_sample_streams_its_items_like_any_source(tmp_path: Path, size: int) -
             expected, name = by_id[bytes(own)]
             assert np.array_equal((image.numpy() * 255).round(), expected.transpose(2, 0, 1))
             assert label == name
-    assert sample.manifest.duplicates == 5
+    assert sample.manifest.duplicates == 2  # five of 155, in proportion
 
 
 def test_a_sample_does_not_depend_on_the_order_in_the_file(tmp_path: Path) -> None:

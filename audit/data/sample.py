@@ -41,10 +41,11 @@ class Sample:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The items of the sample; every superfluous copy of the whole set is still counted as one."""
+        """The items of the sample, with their share of the superfluous copies."""
         found = self._whole.manifest
         ids, labels = found.ids[self._places], found.labels[self._places]
-        keep = np.arange(len(ids) + found.duplicates) < len(ids)
+        copies = round(found.duplicates * len(ids) / len(found.ids))
+        keep = np.arange(len(ids) + copies) < len(ids)
         return Manifest(ids, labels, keep, digest_of(ids, labels))
 
     def class_names(self, outputs: int, /) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ def headline(evidence: Evidence, results: Results) -> str:
     """The required criteria by verdict, what blocks first."""
     if evidence.body.verdict.reason == NO_CRITERION:
         return "No required criterion speaks about the two models."
+    if evidence.body.plan.partial is not None:
+        return "Partial run: nothing is decided, whatever single criteria came to."
     verdicts = [row.record.verdict for row in results.required]
     plural = "criterion" if len(verdicts) == 1 else "criteria"
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
@@ -92,14 +94,14 @@ def nothing_open(evidence: Evidence) -> str:
 
 def decision_rule(evidence: Evidence) -> str:
     """The rule by which a criterion was decided, with the level in force."""
-    alpha = evidence.body.policy.alpha
+    alpha, partial = evidence.body.policy.alpha, evidence.body.plan.partial is not None
     return (
         f"Guarded acceptance, one-sided at {numbers.percent(1 - alpha)} confidence "
         f"(α = {alpha:g}; verdicts after ILAC-G8:09/2019, 4.2.3). PASS: the measurement shows at this level "
         "that the limit holds. FAIL: it shows, after Holm’s adjustment over all required criteria, that the "
         "limit does not hold. CONDITIONAL PASS or FAIL: it shows neither, and the estimate lies within or "
-        "beyond the limit. NOT EVALUATED: there is no valid measurement. The overall verdict is the worst "
-        "required one."
+        "beyond the limit. NOT EVALUATED: there is no valid measurement. The overall verdict is "
+        f"{'NOT EVALUATED, because parts were left out' if partial else 'the worst required one'}."
     )
 
 
@@ -138,7 +140,7 @@ def lost_reuse(probes: Sequence[ProbeRecord]) -> str:
     if not compared:
         return ""
     return (
-        f"whole outputs under all probes would burst the ledger budget. Under {compared} of {len(probes)} probes it "
+        f"Whole outputs under all probes would burst the ledger budget. Under {compared} of {len(probes)} probes it "
         "holds only how the models compare: another candidate has to run its reference again there, and no other "
         "audit can reuse them."
     )

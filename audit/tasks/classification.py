@@ -65,17 +65,19 @@ class Classification:
         ties: NDArray[np.bool_] = (top[:, 1] - top[:, 0]) <= _reach(out, noise)
         return ties
 
-    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> bool:
-        """Whether any two outputs of a row are closer than the runtime could have moved them apart."""
+    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> NDArray[np.bool_]:
+        """Rows of which any two outputs are closer than the runtime could have moved them apart."""
         ordered = np.sort(out, axis=1)
         closest = (ordered[:, 1:] - ordered[:, :-1]).min(axis=1)
-        return bool((closest <= _reach(out, noise)).any())
+        turning: NDArray[np.bool_] = closest <= _reach(out, noise)
+        return turning
 
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns [N]: ranks of the label, agreement, and distances between the two softmax outputs.
 
         `rank_*`: classes placed before the label (0 is right); among equals the lower index comes first, as in
-        argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991).
+        argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991);
+        `relative_logit_error` from 0 on, infinite where the reference's logits are equal and the other's are not.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -90,7 +92,8 @@ class Classification:
     def _distances(self, reference: Side, other: Side, *, adverse: bool) -> Columns:
         """Agreement and distances of some rows."""
         raw = [side.columns["output"] for side in (reference, other)]
-        p, q = (np.exp(_log_probabilities(side.columns["output"], side.kind)) for side in (reference, other))
+        logs = [_log_probabilities(side.columns["output"], side.kind) for side in (reference, other)]
+        p, q = map(np.exp, logs)
         agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
         if adverse:
             agree &= ~(self.near_ties(raw[0], reference.noise) | self.near_ties(raw[1], other.noise))
@@ -99,6 +102,7 @@ class Classification:
             "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
             "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
             "jensen_shannon": _jensen_shannon(p, q),
+            "relative_logit_error": _relative_error(*logs),
         }
 
 
@@ -166,6 +170,19 @@ def _worst_rank(out: NDArray[np.float32], labels: NDArray[np.int64], noise: floa
 def _own(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """The label's own output [N, 1]."""
     return np.take_along_axis(out, labels[:, None], axis=1)
+
+
+def _relative_error(f: Floats, g: Floats) -> Floats:
+    """‖g − f‖₂ / ‖f‖₂ of log-probabilities [N, K], both centred: so it is that of centred logits [N].
+
+    A constant added to all logits of a row changes no probability. After the error that SiPP bounds (Baykal,
+    Liebenwein et al., arXiv 1910.05422).
+    """
+    f, g = (logs - logs.mean(axis=1, keepdims=True) for logs in (f, g))
+    moved, length = np.linalg.norm(g - f, axis=1), np.linalg.norm(f, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error: Floats = np.where(moved == 0, 0.0, moved / length)
+    return error
 
 
 def _jensen_shannon(p: Floats, q: Floats) -> Floats:

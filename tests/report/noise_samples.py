@@ -3,6 +3,7 @@
 from report_samples import ADVISORY, CONDITIONAL, WITHIN, build, decision
 
 from audit import evidence as ev
+from audit import grounds
 
 LEVELS = ("2/255", "4/255", "8/255", "16/255")
 WAIVER = ev.WaiverRecord(
@@ -109,6 +110,8 @@ def noisy() -> ev.Evidence:
         "checks": ("accuracy", "functional", "integrity", "noise"),
     }
     body["findings"] += tuple(record.model_dump() for record in curves())
+    probes = [ev.ProbeRecord.model_validate(probe) for probe in body["plan"]["probes"]]
+    body["plan"]["sha256"] = grounds.plan_digest(4096, 256, probes, [each["claim"] for each in body["findings"]], None)
     run["passes"]["baseline"] = 30_000
     run["names"] |= {"baseline": "resnet20_again.onnx", "out-of-distribution": "svhn-test.npz"}
     run["selftest"] = "5e1f" * 16

@@ -3,6 +3,7 @@
 import math
 
 from audit import evidence as ev
+from audit import grounds
 
 Z = 1.6448536269514722  # the 95 % point of the normal distribution
 
@@ -149,6 +150,7 @@ def build(
     overall = max(required, key=worst.index, default="NOT EVALUATED")
     accepted = overall in accept and not exploratory and not deviations
     codes = {"FAIL": 1, "NOT EVALUATED": 4}
+    found = findings(decisions, others)
     body = ev.Body(
         tool=ev.Tool(name="prune-audit", version="0.1.0", method_set="1", sources_sha256="5a" * 32),
         models=MODELS,
@@ -158,7 +160,8 @@ def build(
                           per_class=(1000,) * len(classes)),
         ),
         plan=ev.PlanRecord(
-            sha256="77aa" * 16, chunk=4096, batch=256, claims=len(decisions) + others,
+            sha256=grounds.plan_digest(4096, 256, PROBES, [each.claim for each in found], None),
+            chunk=4096, batch=256, claims=len(found),
             checks=("functional", "noise", "per_class"),
             probes=PROBES,
         ),
@@ -172,7 +175,7 @@ def build(
             ),
             waivers=waivers,
         ),
-        findings=findings(decisions, others),
+        findings=found,
         decisions=decisions,
         verdict=ev.VerdictRecord(
             overall=overall, reason="no-required-criterion" if not required else "worst-required",
