@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Makes docs/example-cifar10/ anew: every candidate in sample_models/cifar10/ under `standard` and `strict`, beside the
+# baseline. Needs Pango, poppler-utils, and the test images: an .npz as in sample_models/cifar10/README.md.
+# Every audit keeps its ledger under WORK (a new folder by default), where benchmarks/error_rates.py finds its pools.
+set -euo pipefail
+data=$(realpath "${1:?usage: $0 TEST.npz [WORK]}")
+work=${2:-$(mktemp -d)}
+cd "$(dirname "$0")/.."
+models=sample_models/cifar10
+target=docs/example-cifar10
+mean=0.4914,0.4822,0.4465
+std=0.2470,0.2435,0.2616
+lent=()
+for policy in standard strict; do
+  for candidate in "$models"/pruned-*.onnx; do
+    name=$(basename "$candidate" .onnx)-$policy
+    code=0
+    .venv/bin/prune-audit run --reference "$models/reference.onnx" --candidate "$candidate" \
+      --baseline "$models/baseline.onnx" --data "$data" --mean $mean --std $std --policy "$policy" \
+      --out "$work/$name" "${lent[@]}" || code=$?
+    [ "$code" -le 4 ] || exit "$code"
+    lent+=(--reuse "$work/$name")
+    mkdir -p "$target/$name"
+    for file in certificate.html certificate.pdf evidence.json junit.xml summary.md; do
+      cp "$work/$name/$file" "$target/$name/"
+    done
+  done
+done
+shown=$target/pruned-90-standard
+pdftoppm -r 90 -png -f 1 -singlefile "$shown/certificate.pdf" "$shown/page-1"
