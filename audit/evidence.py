@@ -310,7 +310,10 @@ def load(path: Path) -> Evidence:
     except ValueError as error:
         raise AuditError(f"{path}: not an evidence file ({error})", hint) from error
     if evidence.to_bytes() != content:
-        raise AuditError(f"{path}: is not in canonical form", "The file was altered; run the audit again.")
+        raise AuditError(
+            f"{path}: is not in the canonical form of this version",
+            "It was altered, or is of another version: run again.",
+        )
     if found != evidence.id:
         raise AuditError(f"{path}: its content does not match its id", "The file was altered; run the audit again.")
     return evidence
