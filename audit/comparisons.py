@@ -70,15 +70,16 @@ def compared(
         if not isinstance(known.kind, Missing):
             sides.append(Side({"output": _sound(out, own["bad"])}, known.kind, known.noise))
     if len(sides) == len(outputs):
-        for prefix, adverse in ((_PLAIN, False), (_ADVERSE, True)):
-            pair = task.compare(labels, *sides, adverse=adverse)
-            found |= {prefix + name: values for name, values in pair.items()}
+        plain, adverse = (task.compare(labels, *sides, adverse=adverse) for adverse in (False, True))
+        found |= {_PLAIN + name: values for name, values in plain.items()}
+        found |= {_ADVERSE + name: values for name, values in adverse.items() if name in task.ordered}
     return found
 
 
 def pair_columns(stored: Columns, *, adverse: bool) -> Columns:
     """The pair columns of one view among what `compared` gave."""
-    return _with_prefix(stored, _ADVERSE if adverse else _PLAIN)
+    turned = _with_prefix(stored, _ADVERSE) if adverse else {}
+    return {**_with_prefix(stored, _PLAIN), **turned}
 
 
 def census(stored: Columns, role: Role) -> Census:

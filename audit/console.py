@@ -72,7 +72,7 @@ def error(what: str, hint: str, reason: str = "") -> None:
     SCREEN.print(f"[bold red]error:[/] {escape(what)}", soft_wrap=True)
     SCREEN.print(f"       {escape(hint)}", soft_wrap=True)
     if reason:
-        SCREEN.print(f"       [dim]reason: {reason}[/]", soft_wrap=True)
+        SCREEN.print(f"       [dim]reason: {escape(reason)}[/]", soft_wrap=True)
 
 
 def last_screen(evidence: Evidence, files: tuple[str, ...], notices: tuple[str, ...]) -> None:

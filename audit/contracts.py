@@ -218,7 +218,12 @@ class Side:
 
 
 class Task(Protocol):
-    """What is kept of an output, and how the outputs of two models are compared."""
+    """What is kept of an output, and how the outputs of two models are compared.
+
+    `ordered` names the pair columns that hang on the order of outputs, and so on near ties.
+    """
+
+    ordered: ClassVar[frozenset[str]]
 
     def observe(self, out: "Tensor", batch: Batch, /) -> Columns: ...
 

@@ -97,6 +97,11 @@ class PartialRecord(Record):
     skipped: tuple[str, ...] = Field(description="checks that do not run")
     left_out: tuple[str, ...] = Field(description="everything that is left out, in words")
 
+    @property
+    def sentence(self) -> str:
+        """What page 1 says of it."""
+        return f"partial run, for a quick look; left out: {'; '.join(self.left_out) or 'nothing, this time'}"
+
 
 class PlanRecord(Record):
     """What was fixed before the first forward pass."""

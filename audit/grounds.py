@@ -13,7 +13,7 @@ from audit.errors import ExitCode
 from audit.types import Claim, Verdict
 
 if TYPE_CHECKING:
-    from audit.evidence import Body, DecisionRecord, PartialRecord, ProbeRecord
+    from audit.evidence import Body, DecisionRecord, PlanRecord
 
 _RANKS = [verdict.value for verdict in Verdict]
 _CODES = {"FAIL": ExitCode.FAILED, "NOT EVALUATED": ExitCode.NOT_EVALUATED}
@@ -27,18 +27,10 @@ def require(body: "Body") -> None:
     _require_verdict(body)
 
 
-def plan_digest(
-    chunk: int, batch: int, probes: Sequence["ProbeRecord"], claims: Sequence[str], partial: "PartialRecord | None"
-) -> str:
+def plan_digest(plan: "PlanRecord", claims: Sequence[str]) -> str:
     """What names a plan: everything that its record says, and every claim that was promised."""
-    content: dict[str, digest.Json] = {
-        "chunk": chunk,
-        "batch": batch,
-        "probes": [[probe.sha256, probe.kept] for probe in probes],
-        "claims": sorted(claims),
-        "partial": None if partial is None else partial.model_dump(mode="json"),
-    }
-    return digest.of_json(content)
+    content: dict[str, digest.Json] = plan.model_dump(mode="json", exclude={"sha256"})
+    return digest.of_json({**content, "promised": sorted(claims)})
 
 
 def _require_verdict(body: "Body") -> None:
@@ -58,11 +50,11 @@ def _require_verdict(body: "Body") -> None:
 
 def _require_plan(body: "Body") -> None:
     """The plan is the one that its digest names, and a partial one says so on page 1."""
-    plan, promised = body.plan, [finding.claim for finding in body.findings]
-    named = plan_digest(plan.chunk, plan.batch, plan.probes, promised, plan.partial)
+    plan = body.plan
+    named = plan_digest(plan, [finding.claim for finding in body.findings])
     if named != plan.sha256 and not body.verdict.exploratory:  # by another policy, other claims
         raise ValueError("its plan is not the one that its digest names")
-    if plan.partial is not None and not body.deviations:
+    if plan.partial is not None and plan.partial.sentence not in body.deviations:
         raise ValueError("it is of a partial run and does not say so")
 
 

@@ -70,7 +70,7 @@ class Job(ABC):
     def waiting(self) -> int:
         """Bytes of what it leaves that wait in memory until their chunk ends."""
         rows = min(self._chunk, self._items) * self.probe.draws
-        return rows * plan.row_bytes(self._record, len(self._shared.plan.data[0].classes), len(self._shared.roles))
+        return rows * plan.row_bytes(self._record.kept, len(self._shared.plan.data[0].classes), len(self._shared.roles))
 
     @property
     def expected(self) -> int:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from audit.types import DataRole, Role
 if TYPE_CHECKING:
     from torch import Tensor
 
-KINDS: tuple[Kept, Kept] = ("outputs", "comparisons")
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, passes done, passes in all)."""
 
@@ -59,8 +58,8 @@ class Observer:
         What is kept whole comes first: on it rests how the outputs of the others are compared.
         """
         first = repeatability.first_batch(self.sources[DataRole.TEST], self.plan.plan.batch)
-        self._shared.noises.update(self._of_each(lambda r: repeatability.require_function(self.models[r], first)))
-        whole, compared = ([p for p in probes if self.plan.record_of(p).kept == what] for what in KINDS)
+        by_kept = {kept: [p for p in probes if self.plan.record_of(p).kept == kept] for kept in get_args(Kept)}
+        whole, compared = by_kept["outputs"], by_kept["comparisons"]
         to_come = len(self.models) * sum(self.plan.dataset(probe.data).items * probe.draws for probe in compared)
         jobs = self.run(whole, to_come=to_come)
         untouched = [job for job in jobs if job.probe.data is DataRole.TEST and not job.probe.min_effect]
@@ -73,9 +72,13 @@ class Observer:
     def run(self, probes: Sequence[Probe], chunks: Collection[int] | None = None, *, to_come: int = 0) -> list[Job]:
         """Fill the ledger for some probes, and of their data for these chunks, if any are named.
 
-        A probe and a chunk are a unit of work: it may be run in any order, anywhere, and again. Probes whose outputs
-        are compared need what `observe` left of the others. `to_come` are passes still to come, to show progress.
+        A probe and a chunk are a unit of work: it may be run in any order and again, by one worker at a time with a
+        ledger that it has just opened. Probes whose outputs are compared need what `observe` left of the others.
+        `to_come` are passes still to come, to show progress.
         """
+        if not self._shared.noises:
+            first = repeatability.first_batch(self.sources[DataRole.TEST], self.plan.plan.batch)
+            self._shared.noises.update(self._of_each(lambda r: repeatability.require_function(self.models[r], first)))
         settled = self.settle() if any(self.plan.record_of(each).kept == "comparisons" for each in probes) else {}
         jobs = [self._job(probe, settled, chunks) for probe in probes]
         expected = self.passes.total() + sum(job.expected for job in jobs) + to_come

@@ -53,16 +53,29 @@ class View:
         return self._joined(digest.of_json(probe.canonical()), other)
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing:
-        """(rows with NaN or infinity in an output, rows) of a role, over every probe of the plan."""
-        counts = [census for census in self._censuses(role) if isinstance(census, Census)]
-        rows = sum(census.rows for census in counts)
-        return (sum(census.bad for census in counts), rows) if rows else Missing("empty", "no item was observed")
+        """(rows with NaN or infinity in an output, rows) of a role, over every probe of the plan.
+
+        What was found is told even where a probe failed; that nothing was found is not: the failed one may have hidden
+        it, and NaN may be why it failed.
+        """
+        found = self._censuses(role)
+        counts = [census for census in found if isinstance(census, Census)]
+        rows, bad = sum(census.rows for census in counts), sum(census.bad for census in counts)
+        failed = next((census for census in found if isinstance(census, Missing)), None)
+        if failed is not None and not bad:
+            return failed
+        return (bad, rows) if rows else Missing("empty", "no item was observed")
 
     def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
-        """(rows whose decision is closer than the runtime's noise, rows) of a role, under its worst probe."""
-        counts = [census for census in self._censuses(role) if isinstance(census, Census) and census.rows]
-        if not counts:
-            return Missing("empty", "no item was observed")
+        """(rows whose decision is closer than the runtime's noise, rows) of a role, under its worst probe.
+
+        Missing where a probe failed, which might have been the worst.
+        """
+        found = self._censuses(role)
+        failed = next((census for census in found if isinstance(census, Missing)), None)
+        counts = [census for census in found if isinstance(census, Census) and census.rows]
+        if failed is not None or not counts:
+            return failed or Missing("empty", "no item was observed")
         worst = max(counts, key=lambda census: census.ties / census.rows)
         return worst.ties, worst.rows
 

@@ -41,8 +41,8 @@ FLOAT = 4
 """Bytes of a stored output."""
 ROW = 32 + 4 + 8
 """Bytes of a stored row besides the outputs: id, draw, label."""
-COMPARED = 2 * (2 * 8 + 4 * 8) + 1
-"""Bytes of a stored comparison: ranks and distances in two views, and flags."""
+COMPARED = 2 * 2 * 8 + 4 * 8 + 1
+"""Bytes of a stored comparison: ranks in two views, distances, and flags."""
 FILE = "plan.json"
 
 
@@ -201,24 +201,24 @@ class PlanFile(Record):
         }
 
 
-def row_bytes(probe: ProbeRecord, classes: int, roles: int) -> int:
+def row_bytes(kept: Kept, classes: int, roles: int) -> int:
     """What all models together leave of one row: their outputs, or of each but the reference a comparison."""
-    return roles * (FLOAT * classes + ROW) if probe.kept == "outputs" else (roles - 1) * (COMPARED + ROW)
+    return roles * (FLOAT * classes + ROW) if kept == "outputs" else (roles - 1) * (COMPARED + ROW)
 
 
 def kept(probes: Sequence[Probe], items: Mapping[str, int], classes: int, budget: float) -> tuple[Kept, ...]:
     """What is to be stored of each probe, so that whole outputs of one model take at most `budget` bytes.
 
     The first probes in the order of the plan are kept whole as long as they fit. The very first one always is: by it
-    is settled what the outputs are. So are clean test items: by them, how far a runtime's noise reaches. `items`
-    counts them by data role; raises AuditError for a probe of a role that there is not.
+    is settled what the outputs are. So is the first that leaves the test items as they are: by it, how far a
+    runtime's noise reaches. `items` counts them by data role. Raises AuditError for a probe of another role.
     """
     for probe in probes:
         if probe.data not in items:
             raise _no_data(probe.data)
     sizes = accumulate(FLOAT * classes * items[probe.data] * probe.draws for probe in probes)
-    always = [place == 0 or (p.data is DataRole.TEST and not p.min_effect) for place, p in enumerate(probes)]
-    fit = [must or size <= budget for must, size in zip(always, sizes, strict=True)]
+    clean = next((place for place, p in enumerate(probes) if p.data is DataRole.TEST and not p.min_effect), 0)
+    fit = [place in (0, clean) or size <= budget for place, size in enumerate(sizes)]
     return tuple("outputs" if whole else "comparisons" for whole in fit)
 
 
@@ -249,10 +249,11 @@ def record(
         for p, what in zip(asked.probes, stored, strict=True)
     )
     claims = [claim.id for claim in asked.claims]
-    return PlanRecord(
-        sha256=grounds.plan_digest(chunk, batch, probes, claims, partial), chunk=chunk, batch=batch, probes=probes,
-        checks=tuple(checks), claims=len(claims), partial=partial,
+    unnamed = PlanRecord(
+        sha256="0" * 64, chunk=chunk, batch=batch, probes=probes, checks=tuple(checks), claims=len(claims),
+        partial=partial,
     )  # fmt: skip
+    return unnamed.model_copy(update={"sha256": grounds.plan_digest(unnamed, claims)})
 
 
 class SealedPlan(Record):

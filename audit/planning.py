@@ -10,9 +10,9 @@ from math import prod
 
 import numpy as np
 
-from audit.evidence import MoreItems
+from audit.evidence import Kept, MoreItems
 from audit.findings import BoundedMean, Exact, Kind, Metric, OrderStatistic, PairedDifference, Proportion, Statistic
-from audit.plan import COMPARED, FLOAT, ROW, WAITING
+from audit.plan import FLOAT, WAITING, row_bytes
 from audit.stats import outlook
 from audit.stats.domain import require_alpha
 from audit.stats.planning import Design, PairedDesign, ProportionDesign, fewest_items
@@ -68,11 +68,11 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A probe that still has to run: on `items`, `draws` times each; its outputs are kept `whole`, or compared."""
+    """A probe that still has to run: on `items`, `draws` times each; `kept` is what the ledger will hold of it."""
 
     items: int
     draws: int = 1
-    whole: bool = True
+    kept: Kept = "outputs"
 
     @property
     def rows(self) -> int:
@@ -193,12 +193,11 @@ def cost(
         raise ValueError(f"no cost for {classes} classes, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
     if not all(0.0 <= time < float("inf") for time in seconds.values()):
         raise ValueError(f"seconds per item must be finite and not negative, got {dict(seconds)}")
-    rows, row = sum(load.rows for load in loads), classes * FLOAT + ROW
-    pair = COMPARED + ROW
-    stored = [(load, row * len(roles) if load.whole else pair * (len(roles) - 1)) for load in loads]
+    rows = sum(load.rows for load in loads)
+    stored = [(load, row_bytes(load.kept, classes, len(roles))) for load in loads]
     waiting = [min(chunk, load.items) * load.draws * size for load, size in stored]
     observing = max(min(sum(waiting), WAITING), *waiting, 0)
-    measuring = max((load.rows * (row * 2 if load.whole else pair) for load in loads), default=0)
+    measuring = max((load.rows * row_bytes(load.kept, classes, 2) for load in loads), default=0)
     images = batch * prod(shape) * FLOAT
     noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)

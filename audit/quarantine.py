@@ -51,6 +51,7 @@ _CHANGING = re.compile(
     r"|os\.(remove|rename|rmdir|mkdir|link|symlink|truncate|chmod|chown|utime|setxattr|removexattr)|shutil\."
 )
 """Audit events of the interpreter: its documentation lists them all."""
+_CODE = re.compile("[a-z-]*")
 _STARVED = re.compile(r"bad_alloc|bad allocation|allocate memory")
 _HINT = "The file is damaged or hostile, or needs a larger machine than this; write it again or use another."
 
@@ -106,7 +107,7 @@ class Call:
             case {"value": value}:
                 return cast("Json", value)
             case {"error": [str(kind), str(what), str(hint), str(reason)]} if kind in _kinds():
-                raise _kinds()[kind](what, hint, reason)
+                raise _kinds()[kind](what, hint, reason if _CODE.fullmatch(reason) else "")
             case {"starved": True}:
                 self._starved()
             case {"bug": str(text)}:

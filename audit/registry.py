@@ -90,7 +90,9 @@ def _validated(made: Any, settings: Mapping[str, object]) -> Any:
     known = {field.name for field in dataclasses.fields(made)}
     if unknown := settings.keys() - known:
         raise AuditError(
-            f"check {made.name!r} has no setting {min(unknown)!r}", configuration.did_you_mean(min(unknown), known)
+            f"check {made.name!r} has no setting {min(unknown)!r}",
+            configuration.did_you_mean(min(unknown), known),
+            "unknown-key",
         )
     return TypeAdapter(made).validate_python(dict(settings))
 

@@ -85,7 +85,7 @@ def rehearse(request: AuditFile, base: Path) -> Rehearsal:
         items=counts["test"],
         probes=fixed.plan.probes,
         cost=planning.cost(
-            [Load(counts[probe.data], probe.draws, probe.kept == "outputs") for probe in fixed.plan.probes],
+            [Load(counts[probe.data], probe.draws, probe.kept) for probe in fixed.plan.probes],
             tuple(opened.models),
             seconds,
             classes=len(asked.context.classes),

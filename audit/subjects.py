@@ -246,8 +246,7 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
 def _deviations(subjects: Subjects) -> Iterator[str]:
     """What departs from a plain run, one sentence each."""
     if subjects.partial is not None:
-        left_out = "; ".join(subjects.partial.left_out) or "nothing, this time"
-        yield f"partial run, for a quick look; left out: {left_out}"
+        yield subjects.partial.sentence
     for model in subjects.models.values():
         yield from model.deviations
 

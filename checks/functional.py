@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
+import numpy as np
 from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView, Trace
@@ -60,7 +61,8 @@ RELATIVE: Final = Metric(
     name="functional.relative_logit_error", title="Logits that moved far", unit=Unit.PERCENT, low=0.0, high=1.0,
     better=Sense.AT_MOST, kind=Kind.PROPORTION,
     meaning="Share of items whose logits, less their mean, moved by more than ε times their own length: "
-    "‖candidate − reference‖₂ > ε·‖reference‖₂ (Baykal, Liebenwein et al., 2019).",
+    "‖candidate − reference‖₂ > ε·‖reference‖₂ (Baykal, Liebenwein et al., 2019). Not to be had of probabilities that "
+    "were rounded to 0.",
 )  # fmt: skip
 MEANS: Final = {"softmax_l2": SOFTMAX_L2, "softmax_linf": SOFTMAX_LINF, "jensen_shannon": JENSEN_SHANNON}
 
@@ -72,8 +74,9 @@ class Functional:
     epsilon: tuple[Annotated[float, Field(gt=0)], ...] = (0.1, 0.5)
 
     def __post_init__(self) -> None:
-        if len({_moved(epsilon) for epsilon in self.epsilon}) < len(self.epsilon):
-            raise ValueError(f"two of the ε {self.epsilon} have one name")
+        names = [dict(_moved(epsilon).scope)["epsilon"] for epsilon in self.epsilon]
+        if len(set(names)) < len(names) or list(map(float, names)) != list(self.epsilon):
+            raise ValueError(f"the ε {self.epsilon} must differ, and have six digits at most")
 
     name: ClassVar[str] = "functional"
     summary: ClassVar[str] = "decisions that changed, and the distance between the two outputs"
@@ -95,9 +98,13 @@ class Functional:
                 yield from distances(trace)
                 values = tuple(trace.columns["softmax_l2"].tolist())
                 yield Finding(Claim(SOFTMAX_L2_Q99.name), OrderStatistic(values, SOFTMAX_L2_Q99.q))
-                for epsilon in self.epsilon:
-                    moved = trace.columns["relative_logit_error"] > epsilon
-                    yield Finding(_moved(epsilon), share(trace, moved))
+                yield from self._moved_far(trace)
+
+    def _moved_far(self, trace: Trace) -> Iterator[Finding]:
+        error = trace.columns["relative_logit_error"]
+        lost = Missing("saturated-outputs", f"of {int(np.isnan(error).sum())} items probabilities were rounded to 0")
+        for epsilon in self.epsilon:
+            yield Finding(_moved(epsilon), lost if np.isnan(error).any() else share(trace, error > epsilon))
 
 
 def _moved(epsilon: float) -> Claim:

@@ -4,7 +4,7 @@
 # Every audit keeps its ledger under WORK (a new folder by default), where benchmarks/error_rates.py finds its pools.
 set -euo pipefail
 data=$(realpath "${1:?usage: $0 TEST.npz [WORK]}")
-work=${2:-$(mktemp -d)}
+work=$(realpath -m "${2:-$(mktemp -d)}")
 cd "$(dirname "$0")/.."
 models=sample_models/cifar10
 target=docs/example-cifar10

@@ -7,7 +7,8 @@ import pytest
 
 import audit
 from audit.evidence import DecisionRecord, FindingRecord
-from tests.world import Items, Scores, World, ranked
+from checks.functional import Functional
+from tests.world import Items, Scores, World, network, ranked, weights
 
 TOP5 = "accuracy.topk_drop@k=5"
 
@@ -55,6 +56,32 @@ def test_top_5_is_measured_where_it_can_be_missed(tmp_path: Path, classes: int, 
     assert (TOP5 in found) is measured
     if measured:
         assert found[TOP5].statistic == {"kind": "paired-difference", "b": 3, "c": 0, "n": 33}
+
+
+@pytest.mark.parametrize(("epsilon", "verdict"), [("0.1", "FAIL"), ("0.5", "PASS")])
+def test_logits_that_moved_are_counted_at_each_epsilon(tmp_path: Path, epsilon: str, verdict: str) -> None:
+    """The candidate's logits are those of the reference, less a third."""
+    claim = f"functional.relative_logit_error@epsilon={epsilon}"
+    world = only(tmp_path / "w", Items(n=400), claim, 5.0, "%")
+    network(world.candidate, weights(10.0 * 2 / 3))
+    assert decisions(world)[claim].verdict == verdict
+    assert findings(world)[claim].statistic["k"] == (400 if verdict == "FAIL" else 0)
+
+
+def test_saturated_probabilities_prove_nothing_about_logits(tmp_path: Path) -> None:
+    claim = "functional.relative_logit_error@epsilon=0.1"
+    world = only(tmp_path / "w", Items(n=400), claim, 5.0, "%")
+    network(world.reference, weights(120.0), softmax=True)
+    network(world.candidate, weights(480.0), softmax=True)
+    made = decisions(world)
+    assert (made[claim].verdict, made[claim].reason) == ("NOT EVALUATED", "saturated-outputs")
+    assert findings(world)["functional.agreement"].estimate == 100
+
+
+@pytest.mark.parametrize("epsilon", [(0.1, 0.1), (0.1000004,)])
+def test_an_epsilon_is_what_it_is_called(epsilon: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must differ, and have six digits"):
+        Functional(epsilon)
 
 
 PRESUPPOSING = [

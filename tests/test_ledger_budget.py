@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 import audit
 from audit import observe, plan
-from audit.contracts import Batch, Columns, Perturbed
-from audit.evidence import Body, ProbeRecord
+from audit.contracts import Batch, Columns, Perturbed, Rng
+from audit.errors import AuditError
+from audit.evidence import Body
 from audit.lanes import Lane, Shown, Wanted
 from audit.ledger import Ledger
 from audit.plan import COMPARED, FLOAT, ROW
@@ -19,6 +20,7 @@ from audit.types import DataRole, Role
 from checks.perturbations.clean import CLEAN
 from checks.perturbations.noise import Noise
 from tests.conftest import Command
+from tests.plugins import House
 from tests.test_noise import FRAGILE, limit, noisy
 from tests.world import CLASSES, Scores, World, network, weights
 
@@ -139,6 +141,27 @@ def test_a_probe_that_fails_fails_under_a_budget_too(world: World, monkeypatch: 
     assert (bodies[1].verdict.overall, bodies[1].verdict.reason) == ("NOT EVALUATED", "dead-perturbation")
 
 
+@pytest.mark.parametrize("within", [False, True], ids=["outputs", "comparisons"])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["one level", "two levels"])
+def test_a_probe_that_fails_does_not_hide_what_it_showed(
+    world: World, monkeypatch: pytest.MonkeyPatch, within: bool, elsewhere: bool
+) -> None:
+    """The candidate overflows under noise, then the probe crashes; no criterion speaks of noise."""
+    network(world.candidate, overflowing())
+    perturb = Noise.perturb
+
+    def crashing(self: Noise, batch: Batch, rng: Rng, /) -> Perturbed:
+        if self.level == 255 and batch.start:
+            raise ZeroDivisionError
+        return perturb(self, batch, rng)
+
+    monkeypatch.setattr(Noise, "perturb", crashing)
+    body = noisy(within_nothing(world) if within else world, levels="[254, 255]" if elsewhere else "[255]")
+    found = {part.claim: (part.verdict, part.reason) for part in body.decisions}["integrity.nonfinite@role=candidate"]
+    assert found == (("FAIL", "proven-beyond-limit") if elsewhere else ("NOT EVALUATED", "probe-crashed"))
+    assert not body.verdict.accepted
+
+
 def test_another_policy_finds_the_same(world: World) -> None:
     other = within_nothing(world)
     body = noisy(other)
@@ -160,7 +183,7 @@ def test_whole_outputs_are_lent_to_an_audit_that_keeps_few(world: World, tmp_pat
 
 
 def test_memory_does_not_grow_with_the_number_of_probes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WAITING", 4 * plan.row_bytes(record_of_clean(world), CLASSES, 2) * 400)
+    monkeypatch.setattr(plan, "WAITING", 4 * plan.row_bytes("outputs", CLASSES, 2) * 400)
     together: list[int] = []
     shown = observe.side_by_side
 
@@ -176,10 +199,6 @@ def test_memory_does_not_grow_with_the_number_of_probes(world: World, monkeypatc
     assert len(few.plan.probes) == 4 and len(many.plan.probes) == 31
     probe = "accuracy.drop@level=2/255,noise=uniform"
     assert [f for f in few.findings if f.claim == probe] == [f for f in many.findings if f.claim == probe]
-
-
-def record_of_clean(world: World) -> ProbeRecord:
-    return noisy(World(world.folder / "first")).plan.probes[0]
 
 
 def test_an_audit_goes_on_and_repeats_no_comparison(world: World) -> None:
@@ -213,7 +232,7 @@ def test_a_comparison_that_was_altered_is_refused(world: World) -> None:
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    with pytest.raises(audit.errors.AuditError, match="does not match its seal"):
+    with pytest.raises(AuditError, match="does not match its seal"):
         audit.judge(other.out, pdf=False)
 
 
@@ -222,6 +241,11 @@ def test_the_budget_keeps_whole_what_fits() -> None:
     items = {DataRole.TEST: 1000}
     for budget, whole in ((0, 1), (size, 1), (4 * size - 1, 1), (4 * size, 2), (7 * size, 3)):
         assert plan.kept(PROBES, items, 10, budget).count("outputs") == whole
+    noise, shifted = PROBES[1], House(data=DataRole.SHIFTED)
+    untouched = House(draws=1000)
+    assert plan.kept([noise, CLEAN, untouched], items, 10, 0) == ("outputs", "outputs", "comparisons")
+    with pytest.raises(AuditError, match="needs shifted data, and there are none"):
+        plan.kept([CLEAN, shifted], items, 10, 0)
 
 
 def test_the_plan_says_what_reuse_is_lost_and_how_much_is_stored(command: Command, world: World) -> None:

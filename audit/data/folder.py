@@ -53,7 +53,7 @@ class Folder:
         """Paths of the images below `root`, sorted part by part."""
         found = sorted(_images(self.root), key=lambda path: Path(path).parts)
         if not found:
-            raise AuditError(f"{self.root}: holds no images", EXPECTED)
+            raise AuditError(f"{self.root}: holds no images", EXPECTED, "empty-data")
         return tuple(found)
 
     @cached_property
@@ -67,7 +67,7 @@ class Folder:
         labels = np.asarray([number[path.partition(os.sep)[0]] for path in self._files], np.int64)
         empty = np.flatnonzero(np.bincount(labels, minlength=len(self.classes)) == 0)
         if len(empty):
-            raise AuditError(f"{self.root / self.classes[empty[0]]}: holds no images", EXPECTED)
+            raise AuditError(f"{self.root / self.classes[empty[0]]}: holds no images", EXPECTED, "empty-class")
         return labels
 
     @cached_property

@@ -87,7 +87,9 @@ def _unused_lists(source: Source) -> Iterator[AuditError]:
     for name in source.file.lists:
         if name not in used:
             yield AuditError(
-                f"{source.key(name, 'lists')}: no criterion uses the list {name!r}", "Use it, or remove it."
+                f"{source.key(name, 'lists')}: no criterion uses the list {name!r}",
+                "Use it, or remove it.",
+                "unused-list",
             )
 
 
@@ -98,6 +100,7 @@ def _overridden(source: Source, limits: Iterable[Limit], kept: Iterable[Limit]) 
         yield AuditError(
             f"{source.entry('criterion', index)}: every claim of criterion {written!r} has a limit of its own",
             "Remove the criterion that has no effect.",
+            "unused-criterion",
         )
 
 

@@ -6,7 +6,7 @@ there), and because a softmax on top of a softmax would make any two networks lo
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ Floats = NDArray[np.float64]
 
 class Classification:
     """The task of naming one of K classes."""
+
+    ordered: ClassVar[frozenset[str]] = frozenset({"rank_reference", "rank_candidate", "agree"})
 
     def observe(self, out: "Tensor", batch: Batch, /) -> Columns:
         """Keep the raw outputs: {"output": float32 [N, K]}."""
@@ -77,7 +79,8 @@ class Classification:
 
         `rank_*`: classes placed before the label (0 is right); among equals the lower index comes first, as in
         argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991);
-        `relative_logit_error` from 0 on, infinite where the reference's logits are equal and the other's are not.
+        `relative_logit_error` from 0 on, infinite where the reference's logits are equal and the other's are not, NaN
+        where a probability was rounded to 0.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -102,7 +105,7 @@ class Classification:
             "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
             "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
             "jensen_shannon": _jensen_shannon(p, q),
-            "relative_logit_error": _relative_error(*logs),
+            "relative_logit_error": np.where(_saturated(reference) | _saturated(other), np.nan, _relative_error(*logs)),
         }
 
 
@@ -170,6 +173,15 @@ def _worst_rank(out: NDArray[np.float32], labels: NDArray[np.int64], noise: floa
 def _own(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """The label's own output [N, 1]."""
     return np.take_along_axis(out, labels[:, None], axis=1)
+
+
+def _saturated(side: Side) -> NDArray[np.bool_]:
+    """Rows with a probability that was rounded to nothing: how far its logit lies below the others is lost [N]."""
+    out = side.columns["output"]
+    if side.kind is not OutputKind.PROBABILITIES:
+        return np.zeros(len(out), np.bool_)
+    lost: NDArray[np.bool_] = np.any(out < _TINY, axis=1)
+    return lost
 
 
 def _relative_error(f: Floats, g: Floats) -> Floats:

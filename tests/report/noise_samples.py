@@ -110,8 +110,9 @@ def noisy() -> ev.Evidence:
         "checks": ("accuracy", "functional", "integrity", "noise"),
     }
     body["findings"] += tuple(record.model_dump() for record in curves())
-    probes = [ev.ProbeRecord.model_validate(probe) for probe in body["plan"]["probes"]]
-    body["plan"]["sha256"] = grounds.plan_digest(4096, 256, probes, [each["claim"] for each in body["findings"]], None)
+    body["plan"]["claims"] = len(body["findings"])
+    plan = ev.PlanRecord.model_validate(body["plan"])
+    body["plan"]["sha256"] = grounds.plan_digest(plan, [each["claim"] for each in body["findings"]])
     run["passes"]["baseline"] = 30_000
     run["names"] |= {"baseline": "resnet20_again.onnx", "out-of-distribution": "svhn-test.npz"}
     run["selftest"] = "5e1f" * 16

@@ -151,6 +151,10 @@ def build(
     accepted = overall in accept and not exploratory and not deviations
     codes = {"FAIL": 1, "NOT EVALUATED": 4}
     found = findings(decisions, others)
+    plan = ev.PlanRecord(
+        sha256="0" * 64, chunk=4096, batch=256, claims=len(found), checks=("functional", "noise", "per_class"),
+        probes=PROBES,
+    )  # fmt: skip
     body = ev.Body(
         tool=ev.Tool(name="prune-audit", version="0.1.0", method_set="1", sources_sha256="5a" * 32),
         models=MODELS,
@@ -159,12 +163,7 @@ def build(
                           shape=(3, 32, 32), stored="uint8", classes=classes,
                           per_class=(1000,) * len(classes)),
         ),
-        plan=ev.PlanRecord(
-            sha256=grounds.plan_digest(4096, 256, PROBES, [each.claim for each in found], None),
-            chunk=4096, batch=256, claims=len(found),
-            checks=("functional", "noise", "per_class"),
-            probes=PROBES,
-        ),
+        plan=plan.model_copy(update={"sha256": grounds.plan_digest(plan, [each.claim for each in found])}),
         policy=ev.PolicyRecord(
             id="standard/1", title="Standard release policy", source="built-in", sha256="a55e" * 16, alpha=0.05,
             accept=accept, reference_floor=70.0,
