@@ -50,7 +50,8 @@ def flags(task: Task, out: NDArray[np.float32], noise: float) -> Columns:
     """Which rows of outputs [N, K] are not finite, hold a near tie, could be ordered otherwise; bool [N] each."""
     bad = np.logical_not(np.isfinite(out).all(axis=1))
     sound = _sound(out, bad)
-    return {"bad": bad, "tie": task.near_ties(sound, noise), "turning": task.could_turn(sound, noise)}
+    tie, turning = task.near_ties(sound, noise)
+    return {"bad": bad, "tie": tie, "turning": turning}
 
 
 def compared(

@@ -229,12 +229,8 @@ class Task(Protocol):
 
     def settle(self, columns: Columns, declared: OutputKind, /) -> OutputKind | Missing: ...
 
-    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> NDArray[np.bool_]:
-        """Rows [N] whose decision is closer than the noise of the runtime."""
-        ...
-
-    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> NDArray[np.bool_]:
-        """Rows [N] of which that noise could change the order of any two outputs."""
+    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows [N] whose decision is closer than the runtime's noise, and those of which any two outputs are."""
         ...
 
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:

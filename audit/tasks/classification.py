@@ -61,18 +61,11 @@ class Classification:
             return declared  # log-probabilities are valid logits: the softmax gives them back unchanged
         return Missing("wrong-output-declaration", f"outputs are declared {declared}, but look like {observed}")
 
-    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> NDArray[np.bool_]:
-        """Rows whose two largest outputs are closer than the runtime could have moved them apart."""
-        top = np.partition(out, -2, axis=1)[:, -2:]
-        ties: NDArray[np.bool_] = (top[:, 1] - top[:, 0]) <= _reach(out, noise)
-        return ties
-
-    def could_turn(self, out: NDArray[np.float32], noise: float, /) -> NDArray[np.bool_]:
-        """Rows of which any two outputs are closer than the runtime could have moved them apart."""
-        ordered = np.sort(out, axis=1)
-        closest = (ordered[:, 1:] - ordered[:, :-1]).min(axis=1)
-        turning: NDArray[np.bool_] = closest <= _reach(out, noise)
-        return turning
+    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows [N] whose two largest outputs are closer than the runtime can move them, and rows where any two are."""
+        parts = [_near_ties(out[block], noise) for block in _blocks(out)]
+        near, turning = (np.concatenate(found) for found in zip(*parts, strict=True))
+        return near, turning
 
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns [N]: ranks of the label, agreement, and distances between the two softmax outputs.
@@ -99,7 +92,7 @@ class Classification:
         p, q = map(np.exp, logs)
         agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
         if adverse:
-            agree &= ~(self.near_ties(raw[0], reference.noise) | self.near_ties(raw[1], other.noise))
+            agree &= ~(self.near_ties(raw[0], reference.noise)[0] | self.near_ties(raw[1], other.noise)[0])
         return {
             "agree": agree,
             "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
@@ -115,10 +108,20 @@ def _blocks(out: NDArray[np.float32]) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, max(len(out), 1), rows))
 
 
-def _reach(out: NDArray[np.float32], noise: float) -> NDArray[np.float64]:
-    """How far a difference of two outputs of a row can be moved by the runtime [N]: twice what one can be."""
-    largest = np.abs(out).max(axis=1).astype(np.float64)
-    reach: NDArray[np.float64] = 2 * (noise + _ULPS * float(np.finfo(np.float32).eps) * largest)
+def _near_ties(out: NDArray[np.float32], noise: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    columns = np.sort(out, axis=1).T.copy()  # reducing short rows costs many times what reducing long columns does
+    with np.errstate(over="ignore"):  # farther apart than a float reaches is far enough
+        gaps = columns[1:] - columns[:-1]
+    reach = _reach(np.maximum(np.abs(columns[0]), np.abs(columns[-1])), noise)
+    return gaps[-1] <= reach, gaps.min(axis=0) <= reach
+
+
+def _reach(largest: NDArray[np.float32], noise: float) -> NDArray[np.float64]:
+    """How far a difference of two outputs of a row can be moved by the runtime [N]: twice what one can be.
+
+    `largest` is the largest output of the row, without its sign.
+    """
+    reach: NDArray[np.float64] = 2 * (noise + _ULPS * float(np.finfo(np.float32).eps) * largest.astype(np.float64))
     return reach
 
 
@@ -160,13 +163,16 @@ def _rank(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int
 
 def _best_rank(out: NDArray[np.float32], labels: NDArray[np.int64], noise: float) -> NDArray[np.int64]:
     """Classes placed before the label whatever the runtime does [N]."""
-    ranks: NDArray[np.int64] = (out > _own(out, labels) + _reach(out, noise)[:, None]).sum(axis=1)
+    reach = _reach(np.abs(out).max(axis=1), noise)[:, None]
+    ranks: NDArray[np.int64] = (out > _own(out, labels) + reach).sum(axis=1)
     return ranks
 
 
 def _worst_rank(out: NDArray[np.float32], labels: NDArray[np.int64], noise: float) -> NDArray[np.int64]:
     """Classes that the runtime could place before the label [N]."""
-    ranks: NDArray[np.int64] = (out >= _own(out, labels) - _reach(out, noise)[:, None]).sum(axis=1) - 1
+    ranks: NDArray[np.int64] = (out >= _own(out, labels) - _reach(np.abs(out).max(axis=1), noise)[:, None]).sum(
+        axis=1
+    ) - 1
     return ranks
 
 
@@ -184,14 +190,20 @@ def _saturated(side: Side) -> NDArray[np.bool_]:
     return lost
 
 
+def _spread(rows: Floats) -> Floats:
+    """Euclidean length of each row less its mean [N]: without a copy of them, which would cost more than the sums."""
+    squares, sums = np.einsum("ij,ij->i", rows, rows), rows.sum(axis=1)
+    length: Floats = np.sqrt((squares - sums**2 / rows.shape[1]).clip(min=0.0))
+    return length
+
+
 def _relative_error(f: Floats, g: Floats) -> Floats:
     """‖g − f‖₂ / ‖f‖₂ of log-probabilities [N, K], both centred: so it is that of centred logits [N].
 
     A constant added to all logits of a row changes no probability. After the error that SiPP bounds (Baykal,
     Liebenwein et al., arXiv 1910.05422).
     """
-    f, g = (logs - logs.mean(axis=1, keepdims=True) for logs in (f, g))
-    moved, length = np.linalg.norm(g - f, axis=1), np.linalg.norm(f, axis=1)
+    moved, length = _spread(g - f), _spread(f)
     with np.errstate(divide="ignore", invalid="ignore"):
         error: Floats = np.where(moved == 0, 0.0, moved / length)
     return error
