@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 import audit
 from audit import observe, plan
+from audit.comparisons import Settled
 from audit.contracts import Batch, Columns, Perturbed, Rng
 from audit.errors import AuditError
 from audit.evidence import Body
 from audit.lanes import Lane, Shown, Wanted
 from audit.ledger import Ledger
 from audit.plan import COMPARED, FLOAT, ROW
-from audit.types import DataRole, Role
+from audit.types import DataRole, OutputKind, Role
 from checks.perturbations.clean import CLEAN
 from checks.perturbations.noise import Noise
 from tests.conftest import Command
@@ -223,6 +224,18 @@ def test_comparisons_are_lent_to_nobody(world: World, tmp_path: Path) -> None:
     lent = audit.run(other.audit, reuse=[other.out], out=tmp_path / "next", pdf=False).evidence.run
     assert lent.passes == {"reference": 3 * 400, "candidate": 3 * 400}
     assert len(lent.reused) == 2
+
+
+def test_a_comparison_belongs_to_the_kinds_and_the_noise_it_was_made_with(world: World) -> None:
+    noisy(within_nothing(world))
+    fixed = plan.load(world.folder / "within" / "out")
+    logits = Settled(OutputKind.LOGITS, 0.0)
+    pairs = [
+        {Role.REFERENCE: logits, Role.CANDIDATE: other}
+        for other in (logits, Settled(OutputKind.LOGITS, 1e-6), Settled(OutputKind.PROBABILITIES, 0.0))
+    ]
+    keys = [next(fixed.pair_keys(Role.CANDIDATE, fixed.plan.probes[1], pair)) for pair in pairs]
+    assert len(set(keys)) == 3
 
 
 def test_a_comparison_that_was_altered_is_refused(world: World) -> None:
