@@ -1,13 +1,22 @@
-"""The certificates in docs/ are of evidence that this version of the program reads."""
+"""The certificates in docs/ are of evidence that this version of the program reads, and its pages repeat them."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from audit import evidence
 from audit.report import junit, markdown
+from audit.report.rows import Part
+from audit.report.view import results
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "docs").glob("example-*/*/evidence.json"))
+DOCS = Path(__file__).parent.parent / "docs"
+EXAMPLES = sorted(DOCS.glob("example-*/*/evidence.json"))
+CIFAR = DOCS / "example-cifar10"
+CANDIDATES = ("pruned-50", "pruned-75", "pruned-90")
+POLICIES = ("standard", "strict")
+MARKED = re.compile(r"<!-- (\w+): begin.*?-->\n(.*?)<!-- \1: end -->\n", re.DOTALL)
 
 
 def test_there_are_examples() -> None:
@@ -22,3 +31,37 @@ def test_every_form_is_that_of_its_evidence(path: Path) -> None:
     page = (path.parent / "certificate.html").read_text(encoding="utf-8")
     assert record.id[:32] in page and record.body.verdict.overall in page
     assert (path.parent / "certificate.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def table(policy: str) -> str:
+    """Every criterion that speaks of the pair, and how it came out for each candidate."""
+    records = [evidence.load(CIFAR / f"{name}-{policy}" / "evidence.json") for name in CANDIDATES]
+    found = [results(record) for record in records]
+    verdicts = [f"**{record.body.verdict.overall}**" for record in records]
+    lines = [
+        f"| {policy} | limit | {' | '.join(CANDIDATES)} |",
+        "|---|---|---|---|---|",
+        f"| **overall** | | {' | '.join(verdicts)} |",
+    ]
+    cells: dict[str, list[str]] = {}
+    for each in found:
+        for part in Part:
+            for row in each.of(part):
+                if not row.record.claim.startswith("integrity."):
+                    title = row.record.title + ("" if part is Part.REQUIRED else f" ({part.value})")
+                    cell = f"{row.mark.glyph} {row.estimate} {row.bounds}".rstrip()
+                    cells.setdefault(row.record.claim, [title, row.limit]).append(cell)
+    order = [record.claim for record in records[0].body.decisions]
+    lines += [f"| {' | '.join(cells[claim])} |" for claim in order if claim in cells]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_the_cifar_example_says_what_its_evidence_says() -> None:
+    page = CIFAR / "README.md"
+    text = page.read_text(encoding="utf-8")
+    expected = MARKED.sub(lambda part: part[0].replace(part[2], table(part[1])), text)
+    if os.environ.get("UPDATE_GOLDENS"):
+        page.write_text(expected, encoding="utf-8")
+        return
+    assert [part[0] for part in MARKED.findall(text)] == [*POLICIES]
+    assert text == expected

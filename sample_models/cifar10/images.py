@@ -52,7 +52,7 @@ def read_npz(path: Path) -> LabelledImages:
     try:
         with np.load(path, allow_pickle=False) as archive:
             pixels, labels = archive["x"], archive["y"]
-    except (KeyError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} is no .npz archive with the arrays x and y: {error}") from error
     if pixels.dtype != np.uint8 or labels.dtype != np.int64:
         raise ValueError(f"{path.name}: x must be uint8 and y int64, not {pixels.dtype} and {labels.dtype}")
@@ -71,17 +71,18 @@ def normalise(pixels: Tensor) -> Tensor:
     return unit.sub_(torch.tensor(MEAN)).div_(torch.tensor(STD)).permute(0, 3, 1, 2)
 
 
-def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Shifts each image by up to 4 pixels, black beyond its border, and mirrors half of them; same shape.
+def augment(pixels: Tensor, generator: torch.Generator, side: int = SIDE) -> Tensor:
+    """Cuts the middle `side` × `side` pixels, shifted by up to 4, black beyond the border, and mirrors half of them.
 
-    One gather for the whole batch. He et al., arXiv 1512.03385, section 4.2.
+    uint8 [N, 32, 32, 3] to [N, side, side, 3], 1 ≤ side ≤ 32; one gather for the whole batch. He et al., arXiv
+    1512.03385, section 4.2.
     """
     count = len(pixels)
     padded = pixels.new_zeros((count, SIDE + 2 * PADDING, SIDE + 2 * PADDING, 3))
     padded[:, PADDING:-PADDING, PADDING:-PADDING] = pixels
-    top, left = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
+    top, left = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator) + (SIDE - side) // 2
     mirrored = torch.randint(0, 2, (count, 1), generator=generator, dtype=torch.bool)
-    line = torch.arange(SIDE)
+    line = torch.arange(side)
     rows = top + line
     columns = left + torch.where(mirrored, line.flip(0), line)
     return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]

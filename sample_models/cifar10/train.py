@@ -12,6 +12,7 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ COMPARED_IMAGES = 64
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: writes the models and `models.json` into the folder that --out names."""
+    """Command line: writes the models into the folder that --out names, and their entries into its `models.json`."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if len({_stage(sparsity) for sparsity in options.sparsity}) < len(options.sparsity):
@@ -60,10 +61,11 @@ def _train_all(
 ) -> dict[str, tuple[Recipe, ResNet]]:
     checkpoints = options.out / "checkpoints"
     recipe = Recipe(
-        stage="reference",
+        stage=options.name,
         depth=options.depth,
         seed=options.seed,
         epochs=options.epochs,
+        crop_epochs=options.crop_epochs,
         peak_rate=PEAK_RATE,
         batch=BATCH,
         weight_decay=WEIGHT_DECAY,
@@ -72,7 +74,7 @@ def _train_all(
         train_digest=data.digest(),
         start_digest=state_digest(reference),
     )
-    train(reference, data, recipe, {}, checkpoints / "reference.pt")
+    train(reference, data, recipe, {}, checkpoints / f"{recipe.stage}.pt")
     models = {recipe.stage: (recipe, reference)}
     candidate = reference
     for sparsity in sorted(options.sparsity):
@@ -85,6 +87,7 @@ def _train_all(
             stage=stage,
             start_digest=state_digest(candidate),
             epochs=options.finetune_epochs,
+            crop_epochs=0,
             peak_rate=FINETUNE_PEAK_RATE,
         )
         train(candidate, data, tuning, masks, checkpoints / f"{stage}.pt")
@@ -99,11 +102,14 @@ def _write_all(
     options: argparse.Namespace,
 ) -> None:
     compared = normalise(train_data.pixels[:COMPARED_IMAGES])
-    entries = {}
+    record = options.out / "models.json"
+    entries = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     for stage, (recipe, model) in models.items():
-        write_onnx(model, options.out / f"{stage}.onnx", compared)
+        path = options.out / f"{stage}.onnx"
+        write_onnx(model, path, compared)
         zeros, prunable = zero_count(model)
         entry = asdict(recipe) | {
+            "sha256": sha256(path.read_bytes()).hexdigest(),
             "parameters": parameter_count(model),
             "prunable_weights": prunable,
             "zero_weights": zeros,
@@ -114,8 +120,7 @@ def _write_all(
             entry["test_images"] = len(test_data)
             print(f"{stage}: sparsity {zeros / prunable:.2%}, test accuracy {entry['test_accuracy']:.2%}")
         entries[stage] = entry
-    text = json.dumps(entries, indent=2) + "\n"
-    (options.out / "models.json").write_text(text, encoding="utf-8")
+    record.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_data(options: argparse.Namespace) -> tuple[LabelledImages, LabelledImages | None]:
@@ -148,8 +153,14 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--data", type=Path, help="training images: .npz with x uint8 [N, 32, 32, 3], y int64")
     source.add_argument("--torchvision-root", type=Path, help="folder of torchvision's CIFAR-10, both splits")
     parser.add_argument("--test-data", type=Path, help="test images, same format; used once, at the end")
+    parser.add_argument(
+        "--name", default="reference", help="of the network that is not pruned, and of its file (default reference)"
+    )
     parser.add_argument("--depth", type=_whole(8), default=8, help="6n + 2: 8, 14, 20, … (default 8)")
     parser.add_argument("--epochs", type=_whole(1), default=10, help="of the reference (default 10)")
+    parser.add_argument(
+        "--crop-epochs", type=_whole(0), default=0, help="how many of them, the first, see 24 × 24 crops (default 0)"
+    )
     parser.add_argument("--finetune-epochs", type=_whole(1), default=2, help="per candidate (default 2)")
     parser.add_argument(
         "--sparsity", type=_fraction, nargs="*", default=[0.5, 0.9], help="default 0.5 0.9; none of a baseline"

@@ -14,21 +14,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audit.errors import AuditError
-from sample_models.cifar10.images import LabelledImages, augment, normalise
+from sample_models.cifar10.images import SIDE, LabelledImages, augment, normalise
 from sample_models.cifar10.pruning import apply_masks
 
 WARM_UP = 0.2
+CROP = 24
 EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one stage is trained: all that decides its weights (on one machine, with one number of threads)."""
+    """How one stage is trained: all that decides its weights (on one machine, with one number of threads).
+
+    The first `crop_epochs` see the middle 24 × 24 pixels, at 9/16 of the work: progressive learning, Tan and Le, arXiv
+    2104.00298, with crops in place of smaller images.
+    """
 
     stage: str
     depth: int
     seed: int
     epochs: int
+    crop_epochs: int
     peak_rate: float
     batch: int
     weight_decay: float
@@ -101,6 +107,7 @@ def _epoch(
 ) -> tuple[float, float]:
     generator = _generator(recipe, epoch)
     batches = torch.split(torch.randperm(len(data), generator=generator), recipe.batch)
+    side = CROP if epoch < recipe.crop_epochs else SIDE
     loss_sum, correct = 0.0, 0
     model.train()
     for index, items in enumerate(batches):
@@ -108,7 +115,7 @@ def _epoch(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(progress, recipe.peak_rate)
         labels = data.labels[items]
-        images = normalise(augment(data.pixels[items], generator))
+        images = normalise(augment(data.pixels[items], generator, side))
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
             logits = model(images).float()
         loss = functional.cross_entropy(logits, labels)
