@@ -8,7 +8,6 @@ from typing import Any
 
 from audit import (
     configuration,
-    plan,
     preparation,
     quarantine,
     request,
@@ -23,7 +22,7 @@ from audit.data import manifest, sources
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.models import files, loading
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format
 from audit.request import AuditFile, Data, DataEntry, ModelEntry, PreprocessingEntry, ReferenceEntry
 from audit.subjects import Subjects
@@ -135,7 +134,9 @@ def _opened(path: Path, role: Role, shape: tuple[int, int, int]) -> tuple[str, l
     failures: list[AuditError] = []
     for layout in _LAYOUTS:
         try:
-            found[layout] = loading.parse_untrusted(path, role, shape, Preprocessing(layout), runtime.cores())
+            found[layout] = loading.parse_untrusted(
+                path, Slot(role, shape, Preprocessing(layout), threads=runtime.cores())
+            )
         except AuditError as error:
             failures.append(error)
     if not found:
@@ -163,17 +164,8 @@ def _choice(places: Mapping[Role, Path], base: Path, source: DataSource, look: _
 def _load(
     entry: ModelEntry, base: Path, role: Role, source: DataSource, preprocessing: Preprocessing, look: _Look
 ) -> Model:
-    return loading.load(
-        entry,
-        base,
-        role,
-        source.shape,
-        preprocessing,
-        device="cpu",
-        threads=runtime.cores(),
-        batch=plan.BATCH,
-        examined=look.models[role].sha256,
-    )
+    slot = Slot(role, source.shape, preprocessing, threads=runtime.cores())
+    return loading.load(entry, base, slot, examined=look.models[role].sha256)
 
 
 def _meant(places: Mapping[Role, Path], test: DataEntry, choice: Choice | None, out: Path) -> AuditFile:

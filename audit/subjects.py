@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from audit.data.manifest import METHOD_SET
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Adapter, DataRecord, ModelRecord, PartialRecord, Parties, PolicyRecord, Tool
-from audit.models import files, loading
-from audit.models.adapter import Preprocessing
+from audit.models import adapter, files, loading
+from audit.models.adapter import Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.plan import Asked, PlanFile
 from audit.request import AuditFile, ModelEntry
@@ -79,7 +80,20 @@ class Subjects:
                     "All data of an audit must have one shape.",
                 )
             source.class_names(reference.classes)
+        self._agree(names)
         return names
+
+    def _agree(self, names: tuple[str, ...]) -> None:
+        """Raise AuditError where a model's classes are known by other names, or in another order, than others'."""
+        named = names != tuple(map(str, range(len(names))))
+        known = [(self.data[DataRole.TEST].name, names)] if named else []
+        known += [(model.name, model.class_names) for model in self.models.values() if model.class_names]
+        for (one, mine), (other, theirs) in pairwise(known):
+            if mine != theirs:
+                raise AuditError(
+                    f"{one} and {other}: {adapter.difference(mine, theirs)}",
+                    "Models and data must have the same classes in the same order.",
+                )
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where a model or a data set is no longer what was audited."""
@@ -122,12 +136,7 @@ def load(request: AuditFile, base: Path) -> Subjects:
         role: loading.load(
             entry,
             base,
-            role,
-            shape,
-            _preprocessing(request, entry, role, shape),
-            device=request.device,
-            threads=runtime.threads(lanes),
-            batch=plan.BATCH,
+            _slot(request, entry, role, shape, runtime.threads(lanes)),
             examined=examined["models"][role.value],
         )
         for role, entry in request.models().items()
@@ -144,9 +153,11 @@ def of_objects(
     opened = {role: sources.of_object(each, role, f"the {role} data") for role, each in data.items()}
     shape = opened[DataRole.TEST].shape
     lanes = runtime.lanes(with_torch=True)
-    threads = runtime.threads(lanes)
     models = {
-        role: memory.of_module(module, role, shape, preprocessing, device=device, threads=threads, batch=plan.BATCH)
+        role: memory.of_module(
+            module,
+            Slot(role, shape, preprocessing, device=device, threads=runtime.threads(lanes), batch=plan.BATCH),
+        )
         for role, module in modules.items()
     }
     return Subjects(models, opened, lanes)
@@ -166,9 +177,7 @@ def examine(payload: Any) -> Json:
     }
     shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
     models: dict[str, Json] = {
-        role.value: loading.parse_untrusted(
-            base / entry.model, role, shape, _preprocessing(request, entry, role, shape), runtime.cores()
-        )
+        role.value: loading.parse_untrusted(base / entry.model, _slot(request, entry, role, shape, runtime.cores()))
         for role, entry in request.models().items()
     }
     return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
@@ -212,11 +221,14 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, shape: tuple[int, int, int]) -> Preprocessing:
+def _slot(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape, threads: int) -> Slot:
+    """What an entry is opened for; raises AuditError where its preprocessing does not fit the data."""
     try:
-        return request.preprocessing_of(entry).resolve(shape[0])
+        preprocessing = request.preprocessing_of(entry).resolve(shape[0])
+        preprocessing.model_shape(shape)
     except ValueError as error:
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
+    return Slot(role, shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH)
 
 
 def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
@@ -275,6 +287,9 @@ def _model_record(model: Model, terms: Terms) -> ModelRecord:
             range=preprocessing.range,
             mean=preprocessing.mean,
             std=preprocessing.std,
+            resize=preprocessing.resize,
+            item=preprocessing.item,
+            dtype=preprocessing.dtype,
             outputs=terms.outputs.get(model.role, OutputKind.AUTO).value,
         ),
         runtime=dict(model.runtime),

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from audit import digest
 from audit.errors import AuditError
 from audit.models import files, loading
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Slot
 from audit.models.files import Format
 from audit.request import ModelEntry
 from audit.types import Role
@@ -48,21 +48,12 @@ def legacy(found: Any) -> bytes:
 
 
 def load(path: Path, architecture: str | None = NET, examined: str | None = None, **arguments: JsonValue) -> Loaded:
-    return loading.load(
-        ModelEntry(model=Path(path.name), architecture=architecture, arguments=arguments),
-        path.parent,
-        Role.CANDIDATE,
-        INPUT,
-        Preprocessing(),
-        device="cpu",
-        threads=1,
-        batch=4,
-        examined=examined,
-    )
+    entry = ModelEntry(model=Path(path.name), architecture=architecture, arguments=arguments)
+    return loading.load(entry, path.parent, Slot(Role.CANDIDATE, INPUT, batch=4), examined=examined)
 
 
 def parse(path: Path) -> str:
-    return loading.parse_untrusted(path, Role.CANDIDATE, INPUT, Preprocessing(), 1)
+    return loading.parse_untrusted(path, Slot(Role.CANDIDATE, INPUT))
 
 
 def refusal(path: Path, content: bytes | None = None) -> str:
