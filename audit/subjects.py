@@ -177,7 +177,7 @@ def examine(payload: Any) -> Json:
     }
     shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
     models: dict[str, Json] = {
-        role.value: loading.parse_untrusted(base / entry.model, _slot(request, entry, role, shape, runtime.cores()))
+        role.value: {**loading.parse_untrusted(base / entry.model, _slot(request, entry, role, shape, runtime.cores()))}
         for role, entry in request.models().items()
     }
     return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
@@ -195,7 +195,7 @@ def _examination(
     # Both must be imported before the limits stand.
     pictures = any(entry.torchvision for entry in request.data.entries().values())
     libraries = [name for name, used in (("torch", with_torch), ("torchvision", pictures)) if used]
-    size = sum(_size(base / entry.model) for entry in request.models().values())
+    size = sum(files.room(base / entry.model) for entry in request.models().values())
     subject = ", ".join(str(entry.model) for entry in request.models().values())
     with quarantine.start(
         "audit.subjects:examine",
@@ -212,13 +212,6 @@ def _import_runtimes() -> None:
     """What this process needs anyway, while the child reads."""
     import onnxruntime  # noqa: F401 (for its effect)
     import torch  # noqa: F401 (for its effect)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return 0
 
 
 def _slot(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape, threads: int) -> Slot:

@@ -28,10 +28,10 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
     runner, classes = network.start(str(file.path), module, slot)
     # Taken after the first pass: modules may fill caches in it.
     loaded = network.fingerprint(network.state(module), factory.target)
-    path, sha256 = file.path, file.sha256  # the file's bytes need not live as long as the model
+    path, digests = file.path, file.digests  # the file's bytes need not live as long as the model
 
     def recheck() -> None:
-        files.verify_unchanged(path, sha256)
+        files.verify_unchanged(path, digests)
         if factory.identity() != identity:
             raise AuditError(f"{factory.target}: its source changed during the audit", "Run the audit again.")
         if network.fingerprint(network.state(module), factory.target) != loaded:
@@ -45,7 +45,7 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
         name=file.path.name,
         format=file.format.value,
         sha256=file.sha256,
-        size=len(file.content),
+        size=file.size,
         parameters=parameters,
         nonzero=nonzero,
         classes=classes,

@@ -14,7 +14,7 @@ from audit.errors import AuditError
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-HINT = "Name an ONNX file that onnxruntime can run, weights inside, one image input, one output of class scores."
+HINT = "Name an ONNX file that onnxruntime can run, one image input, one output of class scores."
 _NAMES = ("names", "classes", "class_names", "labels")
 _WEIGHT_TYPES = re.compile(r"B?FLOAT\w*|DOUBLE|U?INT(?:2|4|8|16)")
 
@@ -28,6 +28,19 @@ class Stored:
     class_names: tuple[str, ...]
 
 
+def parse(content: bytes, path: Path) -> Any:
+    """The message that a file holds, unchecked; raises AuditError for anything but ONNX."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        if not content:
+            raise ValueError("the file is empty")
+        return onnx.load_model_from_string(content)
+    except (DecodeError, ValueError, TypeError) as error:
+        raise _invalid(path, error) from error
+
+
 def examine(content: bytes, path: Path) -> Stored:
     """What a checked file stores; raises AuditError for anything but a self-contained network.
 
@@ -36,22 +49,22 @@ def examine(content: bytes, path: Path) -> Stored:
     them. Wider integers are shapes, indices and biases of quantised layers, and do not count.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
+    model = parse(content, path)
+    # onnxruntime would read such a tensor from the working directory: the digest would not cover it.
+    if any(tensor.data_location == tensor.EXTERNAL for tensor in tensors(model)):
+        raise AuditError(
+            f"{path}: keeps its weights in another file", "Export with the weights inside (external_data=False)."
+        )
     try:
-        if not content:
-            raise ValueError("the file is empty")
-        model = onnx.load_model_from_string(content)
-        # onnxruntime would read such a tensor from the working directory: the digest would not cover it.
-        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
-            raise AuditError(
-                f"{path}: keeps its weights in another file",
-                "Export with the weights inside (external_data=False).",
-            )
         onnx.checker.check_model(content)
         return Stored(*_count(model), _class_names(model))
-    except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError, LookupError) as error:
-        raise AuditError(f"{path}: not a valid ONNX file ({first_line(error)})", HINT) from error
+    except (onnx.checker.ValidationError, ValueError, TypeError, LookupError) as error:
+        raise _invalid(path, error) from error
+
+
+def _invalid(path: Path, error: Exception) -> AuditError:
+    return AuditError(f"{path}: not a valid ONNX file ({first_line(error)})", HINT)
 
 
 def tensors(message: Any) -> Iterator["TensorProto"]:

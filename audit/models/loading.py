@@ -3,26 +3,26 @@
 torch is imported only where weights are loaded.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from audit.contracts import Model
 from audit.errors import AuditError
-from audit.models import files, onnx
+from audit.models import external, files, onnx
 from audit.models.adapter import Slot
-from audit.models.files import Format
+from audit.models.files import Format, ModelFile
 from audit.request import ModelEntry
+from audit.types import Role
 from audit.userland import Factory
 
 
-def load(entry: ModelEntry, base: Path, slot: Slot, *, examined: str | None = None) -> Model:
+def load(entry: ModelEntry, base: Path, slot: Slot, *, examined: Mapping[str, str] | None = None) -> Model:
     """Read, check and start a model; paths are relative to `base`.
 
-    Where the file was examined before, `examined` is the digest that was found then: nothing else is opened. Raises
-    AuditError for anything unusable.
+    Where its files were examined before, `examined` has the digests that were found then: nothing else is opened.
+    Raises AuditError for anything unusable.
     """
-    file = files.read(base / entry.model, slot.role)
-    if examined is not None and examined != file.sha256:
-        raise AuditError(f"{file.path}: changed while it was being opened", "Run the audit again.")
+    file = _read(base / entry.model, slot.role, examined)
     if file.format is Format.ONNX:
         if entry.architecture is not None:
             raise AuditError(
@@ -40,16 +40,32 @@ def load(entry: ModelEntry, base: Path, slot: Slot, *, examined: str | None = No
     return architecture.load(file, Factory(entry.architecture, entry.arguments, base), slot)
 
 
-def parse_untrusted(path: Path, slot: Slot) -> str:
+def parse_untrusted(path: Path, slot: Slot) -> dict[str, str]:
     """Open a file as far as that needs no code of the user's: a network runs, weights are read and counted.
 
-    Gives the digest of the bytes that were examined. Meant for a process with limits, before `load`; raises
+    Gives the digests of all files that were examined. Meant for a process with limits, before `load`; raises
     AuditError for anything unusable.
     """
-    file = files.read(path, slot.role)
+    file = _read(path, slot.role)
     if file.format is Format.ONNX:
-        return onnx.load(file, slot).sha256
-    from audit.models import weights
+        onnx.load(file, slot)
+    else:
+        from audit.models import weights
 
-    weights.count(weights.parse(file).values())
-    return file.sha256
+        weights.count(weights.parse(file).values())
+    return file.digests
+
+
+def _read(path: Path, role: Role, examined: Mapping[str, str] | None = None) -> ModelFile:
+    """A file and those that it refers to, where they are the examined ones; nothing else is parsed."""
+    file = files.read(path, role)
+    _require_same(file, None if examined is None else {"": examined[""]})
+    if file.format is Format.ONNX:
+        file = external.complete(file)
+    _require_same(file, examined)
+    return file
+
+
+def _require_same(file: ModelFile, examined: Mapping[str, str] | None) -> None:
+    if examined is not None and examined != file.digests:
+        raise AuditError(f"{file.path}: changed while it was being opened", "Run the audit again.")

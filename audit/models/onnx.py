@@ -4,6 +4,7 @@ It is bit-stable across runs, processes and batch sizes with all graph optimisat
 torch is not. A file is read once; what is hashed are the bytes that are run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,7 @@ class OnnxModel:
     slot: Slot
     path: Path
     sha256: str
+    digests: Mapping[str, str]
     size: int
     parameters: int
     nonzero: int
@@ -122,7 +124,7 @@ class OnnxModel:
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file on disk is no longer the one that was audited."""
-        files.verify_unchanged(self.path, self.sha256)
+        files.verify_unchanged(self.path, self.digests)
 
 
 def load(file: ModelFile, slot: Slot) -> OnnxModel:
@@ -138,7 +140,8 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
         slot=slot,
         path=path,
         sha256=file.sha256,
-        size=len(file.content),
+        digests=file.digests,
+        size=file.size,
         parameters=stored.parameters,
         nonzero=stored.nonzero,
         classes=classes,
