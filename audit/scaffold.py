@@ -135,7 +135,7 @@ def _opened(path: Path, role: Role, shape: tuple[int, int, int]) -> tuple[Json, 
     for layout in _LAYOUTS:
         try:
             slot = Slot(role, shape, Preprocessing(layout), threads=runtime.cores())
-            found[layout] = {**loading.parse_untrusted(path, slot)}
+            found[layout] = {**loading.parse_untrusted(ModelEntry(model=path), Path(), slot)}
         except AuditError as error:
             failures.append(error)
     if not found:

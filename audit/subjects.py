@@ -34,6 +34,8 @@ _CHUNK_BYTES = 2**22
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
+_COMPILER = "torch._inductor.codecache"
+"""What torch imports to load an exported program; importing it looks for a temporary folder."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,11 @@ def terms_of(request: AuditFile) -> Terms:
     return Terms(request.policy, request.reference.declared_accuracy, outputs, request.certificate, budget)
 
 
-def load(request: AuditFile, base: Path) -> Subjects:
-    """Open what an audit file names; files of others are read in a child process with limits first."""
+def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subjects:
+    """Open what an audit file names; files of others are read in a child process with limits first.
+
+    With `trust_code` model files may hold programs, which run: in the child first, then here.
+    """
     own = {
         role: sources.open_source(entry, base, role)
         for role, entry in request.data.entries().items()
@@ -122,7 +127,9 @@ def load(request: AuditFile, base: Path) -> Subjects:
         files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
     )
     lanes = runtime.lanes(with_torch=with_torch)
-    with _examination(request, base, own.get(DataRole.TEST), with_torch=with_torch) as examination:
+    with _examination(
+        request, base, own.get(DataRole.TEST), with_torch=with_torch, trust_code=trust_code
+    ) as examination:
         _import_runtimes()
         examined: Any = examination.result()
     data = {
@@ -136,7 +143,7 @@ def load(request: AuditFile, base: Path) -> Subjects:
         role: loading.load(
             entry,
             base,
-            _slot(request, entry, role, shape, runtime.threads(lanes)),
+            _slot(request, entry, role, shape, runtime.threads(lanes), trust_code=trust_code),
             examined=examined["models"][role.value],
         )
         for role, entry in request.models().items()
@@ -176,25 +183,28 @@ def examine(payload: Any) -> Json:
         if sources.needs_quarantine(entry)
     }
     shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
-    models: dict[str, Json] = {
-        role.value: {**loading.parse_untrusted(base / entry.model, _slot(request, entry, role, shape, runtime.cores()))}
-        for role, entry in request.models().items()
-    }
+    cores, trust_code = runtime.cores(), bool(payload["trust_code"])
+    models: dict[str, Json] = {}
+    for role, entry in request.models().items():
+        slot = _slot(request, entry, role, shape, cores, trust_code=trust_code)
+        models[role.value] = {**loading.parse_untrusted(entry, base, slot)}
     return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
 
 
 @contextmanager
 def _examination(
-    request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool
+    request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool, trust_code: bool
 ) -> Iterator[quarantine.Call]:
     payload: dict[str, Json] = {
         "request": request.model_dump(mode="json"),
         "base": str(base),
         "shape": None if test is None else list(test.shape),
+        "trust_code": trust_code,
     }
     # Both must be imported before the limits stand.
     pictures = any(entry.torchvision for entry in request.data.entries().values())
-    libraries = [name for name, used in (("torch", with_torch), ("torchvision", pictures)) if used]
+    needed = (("torch", with_torch), (_COMPILER, with_torch and trust_code), ("torchvision", pictures))
+    libraries = [name for name, used in needed if used]
     size = sum(files.room(base / entry.model) for entry in request.models().values())
     subject = ", ".join(str(entry.model) for entry in request.models().values())
     with quarantine.start(
@@ -214,14 +224,16 @@ def _import_runtimes() -> None:
     import torch  # noqa: F401 (for its effect)
 
 
-def _slot(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape, threads: int) -> Slot:
+def _slot(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape, threads: int, *, trust_code: bool) -> Slot:
     """What an entry is opened for; raises AuditError where its preprocessing does not fit the data."""
     try:
         preprocessing = request.preprocessing_of(entry).resolve(shape[0])
         preprocessing.model_shape(shape)
     except ValueError as error:
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
-    return Slot(role, shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH)
+    return Slot(
+        role, shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH, trust_code
+    )
 
 
 def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:

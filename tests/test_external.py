@@ -37,10 +37,14 @@ def load(path: Path) -> loading.Model:
     return loading.load(ModelEntry(model=Path(path.name)), path.parent, SLOT)
 
 
+def parse(path: Path) -> dict[str, str]:
+    return loading.parse_untrusted(ModelEntry(model=path), Path(), SLOT)
+
+
 def refusal(path: Path) -> str:
     """Both ways into the program refuse, in the same words, and name the file."""
     said = []
-    for opened in (load, lambda file: loading.parse_untrusted(file, SLOT)):
+    for opened in (load, parse):
         with pytest.raises(AuditError) as caught:
             opened(path)
         said.append(caught.value.what)
@@ -65,7 +69,7 @@ def test_a_network_runs_wherever_its_weights_lie(tmp_path: Path, content: bytes,
     assert torch.equal(model(ITEMS), whole(ITEMS))
     assert (model.parameters, model.nonzero) == (whole.parameters, whole.nonzero)
     assert model.size == path.stat().st_size + len(content)
-    assert loading.parse_untrusted(path, SLOT) == {
+    assert parse(path) == {
         "": digest.of_file(path),
         "parts/w.bin": digest.of_bytes(content),
     }
@@ -88,7 +92,7 @@ def test_every_byte_of_every_file_counts(tmp_path: Path) -> None:
 def test_only_the_examined_weights_are_opened(tmp_path: Path) -> None:
     path, beside = split(tmp_path / "a.onnx"), tmp_path / "weights.bin"
     beside.write_bytes(RAW)
-    examined = loading.parse_untrusted(path, SLOT)
+    examined = parse(path)
     beside.write_bytes(CANDIDATE.tobytes())
     with pytest.raises(AuditError, match="changed while it was being opened"):
         loading.load(ModelEntry(model=Path(path.name)), tmp_path, SLOT, examined=examined)

@@ -55,7 +55,7 @@ def load(
 
 
 def parse(path: Path) -> dict[str, str]:
-    return loading.parse_untrusted(path, Slot(Role.CANDIDATE, INPUT))
+    return loading.parse_untrusted(ModelEntry(model=path, architecture=NET), Path(), Slot(Role.CANDIDATE, INPUT))
 
 
 def refusal(path: Path, content: bytes | None = None) -> str:

@@ -93,7 +93,7 @@ class Slot:
 
     `output` names the one that counts where a network has several, `classes` what its scores are of. `device`, as in
     the audit file, and `batch`, the size of every forward pass, are for torch; ONNX files run on the processor in
-    batches of any size.
+    batches of any size. `trust_code` lets a file run code of its own.
     """
 
     role: Role
@@ -104,6 +104,7 @@ class Slot:
     device: str = "cpu"
     threads: int = 1
     batch: int = 256
+    trust_code: bool = False
 
     def class_names(self, found: tuple[str, ...], classes: int, label: str) -> tuple[str, ...]:
         """Names of the classes of a network in the order of its scores, () where nobody knows them.

@@ -3,7 +3,8 @@
 torch is imported only where weights are loaded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from audit.contracts import Model
@@ -31,6 +32,8 @@ def load(entry: ModelEntry, base: Path, slot: Slot, *, examined: Mapping[str, st
             )
         return onnx.load(file, slot)
     if entry.architecture is None:
+        if (program := _program(file)) is not None:
+            return program(slot, base)
         raise AuditError(
             f"{file.path}: holds {file.format.value} weights, and no architecture is named",
             f'Give the {slot.role} an architecture = "module:factory" in the audit file.',
@@ -40,20 +43,32 @@ def load(entry: ModelEntry, base: Path, slot: Slot, *, examined: Mapping[str, st
     return architecture.load(file, Factory(entry.architecture, entry.arguments, base), slot)
 
 
-def parse_untrusted(path: Path, slot: Slot) -> dict[str, str]:
+def parse_untrusted(entry: ModelEntry, base: Path, slot: Slot) -> dict[str, str]:
     """Open a file as far as that needs no code of the user's: a network runs, weights are read and counted.
 
-    Gives the digests of all files that were examined. Meant for a process with limits, before `load`; raises
-    AuditError for anything unusable.
+    A program in a file runs here too where the slot trusts it. Gives the digests of all files that were examined. Meant
+    for a process with limits, before `load`; raises AuditError for anything unusable.
     """
-    file = _read(path, slot.role)
+    file = _read(base / entry.model, slot.role)
     if file.format is Format.ONNX:
         onnx.load(file, slot)
+    elif entry.architecture is None and (program := _program(file)) is not None:
+        program(slot, base)
     else:
         from audit.models import weights
 
         weights.count(weights.parse(file).values())
     return file.digests
+
+
+def _program(file: ModelFile) -> Callable[[Slot, Path], Model] | None:
+    """What loads a file that holds a program; None for one that holds weights."""
+    if file.format is not Format.CHECKPOINT:
+        return None
+    from audit.models import archive, programs
+
+    held = archive.held(file)
+    return None if held is archive.Held.WEIGHTS else partial(programs.load, file, held)
 
 
 def _read(path: Path, role: Role, examined: Mapping[str, str] | None = None) -> ModelFile:

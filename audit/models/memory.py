@@ -101,10 +101,10 @@ def _by_weights(module: Module) -> dict[str, str | int]:
     Code and attributes outside its weights can change what it computes without a trace in any digest of ours, so
     the `session` keeps its observations from being taken over by a later audit.
     """
-    return {"architecture_sha256": _sources(module), "session": secrets.token_hex(16)}
+    return {"architecture_sha256": sources(module), "session": secrets.token_hex(16)}
 
 
-def _sources(module: Module) -> str:
+def sources(module: Module) -> str:
     """Digest of a module's structure and of the source files of its classes, as far as they can be found."""
     return digest.of_json({"structure": str(module), "sources": sorted({_source(type(m)) for m in module.modules()})})
 
