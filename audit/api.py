@@ -99,6 +99,7 @@ def run(
     out: str | Path | None = None,
     reuse: Sequence[str | Path] = (),
     portion: Portion = WHOLE,
+    trust_code: bool = False,
     pdf: bool = True,
     progress: Progress = lambda what, done, total: None,
     command: Sequence[str] = (),
@@ -107,15 +108,16 @@ def run(
 
     `file` is the path of an `audit.toml`, whose own paths are relative to its folder, or an `AuditFile`, whose
     paths are relative to `base`. `reuse` names output folders of earlier audits whose observations of the very
-    same model, data and settings may be taken over. A `portion` makes a partial run, which decides nothing. Raises
-    AuditError for a request or an input that cannot be used.
+    same model, data and settings may be taken over. A `portion` makes a partial run, which decides nothing.
+    With `trust_code` model files may hold programs (`.pt2`, TorchScript, pickled modules), which run; such an audit is
+    not accepted. Raises AuditError for a request or an input that cannot be used.
     """
     runtime.prepare()
     asked_for = request.load(Path(file)) if isinstance(file, str | Path) else file
     base = Path(file).parent if isinstance(file, str | Path) else Path(base)
     folder = Path(out) if out is not None else base / asked_for.out if asked_for.out else DEFAULT_OUT
     course = _Course(folder, tuple(map(Path, reuse)), progress, tuple(command), pdf=pdf, portion=portion)
-    return course.run(lambda: subjects.load(asked_for, base), subjects.terms_of(asked_for), base)
+    return course.run(lambda: subjects.load(asked_for, base, trust_code=trust_code), subjects.terms_of(asked_for), base)
 
 
 def compare(

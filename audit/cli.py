@@ -34,10 +34,10 @@ Out = Annotated[Path | None, typer.Option(help="Folder for the certificate and t
 Pdf = Annotated[bool, typer.Option("--pdf/--no-pdf", help="Write certificate.pdf as well.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
 File = Annotated[Path | None, typer.Argument(metavar="AUDIT.TOML", help="Audit file.", show_default=False)]
-Reference = Annotated[Path | None, typer.Option(help="ONNX file of the parent.", show_default=False)]
-Candidate = Annotated[Path | None, typer.Option(help="ONNX file of the pruned network.", show_default=False)]
+Reference = Annotated[Path | None, typer.Option(help="Model file of the parent.", show_default=False)]
+Candidate = Annotated[Path | None, typer.Option(help="Model file of the pruned network.", show_default=False)]
 Baseline = Annotated[
-    Path | None, typer.Option(help="ONNX file of a separately trained parent: a yard-stick.", show_default=False)
+    Path | None, typer.Option(help="Model file of a separately trained parent: a yard-stick.", show_default=False)
 ]
 Data = Annotated[
     Path | None,
@@ -50,6 +50,9 @@ Mean = Annotated[str | None, typer.Option(help="Per channel, such as 0.49,0.48,0
 Std = Annotated[str | None, typer.Option(help="Per channel, such as 0.25,0.24,0.26.", show_default=False)]
 Layout = Annotated[str | None, typer.Option(help="NCHW or NHWC input of the models.  \\[default: NCHW]")]
 DataLayout = Annotated[str | None, typer.Option(help="NHWC or NCHW items in the .npz.  \\[default: auto]")]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Run model files that hold code: .pt2, TorchScript, pickled modules.")
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, for torch weights.  \\[default: auto]")]
 
 
@@ -106,6 +109,7 @@ def plan_(
     layout: Layout = None,
     data_layout: DataLayout = None,
     device: Device = None,
+    trust_code: TrustCode = False,
     go_on: Annotated[bool, typer.Option("--go-on", help="Exit 0 even where the audit cannot PASS.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -120,7 +124,7 @@ def plan_(
             reference=reference, candidate=candidate, baseline=baseline, data=data, policy=policy, mean=mean, std=std,
             layout=layout, data_layout=data_layout, device=device,
         )  # fmt: skip
-        found = rehearsal.rehearse(*request.combine(file, flags))
+        found = rehearsal.rehearse(*request.combine(file, flags), trust_code=trust_code)
         console.plain_output(json.dumps(found.summary(), indent=2) if as_json else "\n".join(found.lines()))
         raise typer.Exit(ExitCode.INPUT if found.impossible and not go_on else ExitCode.ACCEPTED)
 
@@ -138,6 +142,7 @@ def run(
     layout: Layout = None,
     data_layout: DataLayout = None,
     device: Device = None,
+    trust_code: TrustCode = False,
     out: Out = None,
     reuse: Annotated[
         list[Path] | None, typer.Option(help="Take over equal observations of an earlier audit.", show_default=False)
@@ -169,8 +174,8 @@ def run(
         part = portion.Portion(limit, tuple(only or ()), tuple(skip or ()))
         with console.progress() as progress:
             outcome = api.run(
-                wanted, base=base, out=out, reuse=reuse or (), portion=part, pdf=pdf, progress=progress,
-                command=_command(),
+                wanted, base=base, out=out, reuse=reuse or (), portion=part, trust_code=trust_code, pdf=pdf,
+                progress=progress, command=_command(),
             )  # fmt: skip
         _finish(outcome, as_json=as_json)
 

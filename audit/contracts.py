@@ -154,6 +154,11 @@ class Model(Protocol):
     def classes(self) -> int: ...
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the outputs; () where nobody says."""
+        ...
+
+    @property
     def preprocessing(self) -> "Preprocessing": ...
 
     @property

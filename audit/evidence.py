@@ -46,6 +46,9 @@ class Adapter(Record):
     range: tuple[float, float]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: tuple[int, int] | None = Field(None, description="height and width that items are brought to")
+    item: tuple[int, ...] = Field((), description="shape of one item where the network takes no image")
+    dtype: Literal["auto", "float16", "float32", "float64", "uint8"] = "auto"
     outputs: Literal["auto", "logits", "probabilities", "log-probabilities"] = Field(
         description="declared, or settled from the observed outputs; auto where nothing could be settled"
     )

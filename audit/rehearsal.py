@@ -69,11 +69,11 @@ class Rehearsal:
             )
 
 
-def rehearse(request: AuditFile, base: Path) -> Rehearsal:
+def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Rehearsal:
     """Open everything, time a few batches, and forecast each criterion; nothing is written."""
     runtime.prepare()
     agreed = preparation.agree(request.policy, base)
-    opened = subjects.load(request, base)
+    opened = subjects.load(request, base, trust_code=trust_code)
     asked, fixed = preparation.prepare(opened, subjects.terms_of(request), agreed)
     test = opened.data[DataRole.TEST]
     counts = {record.role: record.items for record in fixed.data}

@@ -10,11 +10,12 @@ from audit import configuration
 from audit.configuration import Settings
 from audit.errors import AuditError
 from audit.evidence import Parties
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Dtype, Layout, Preprocessing
 from audit.policy import available
 from audit.types import DataRole, OutputKind, Role
 
 Numbers = tuple[float, ...]
+Size = Annotated[int, Field(ge=1)]
 
 
 def _nameable(path: Path) -> Path:
@@ -31,10 +32,15 @@ FileName = Annotated[Path, Field(strict=False), AfterValidator(_nameable)]
 class PreprocessingEntry(Settings):
     """What the networks were trained on; the program hands them pixels in [0, 1] and applies this inside."""
 
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    layout: Layout = "NCHW"
     range: tuple[float, float] = (0.0, 1.0)
     mean: Numbers = ()
     std: Numbers = ()
+    resize: tuple[Size, Size] | None = Field(None, description="height and width that the network takes (bilinear)")
+    item: tuple[Size, ...] = Field(
+        (), description="for weights: the shape of one item where the network takes no image, as [784]"
+    )
+    dtype: Dtype = Field("auto", description="of the network's input; auto: what the network itself declares")
 
     @model_validator(mode="after")
     def _sensible(self) -> "PreprocessingEntry":
@@ -49,7 +55,7 @@ class PreprocessingEntry(Settings):
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values and len(values) != channels:
                 raise ValueError(f"{name} has {len(values)} values, but the data have {channels} channels")
-        return Preprocessing(self.layout, self.range, self.mean, self.std)
+        return Preprocessing(self.layout, self.range, self.mean, self.std, self.resize, self.item, self.dtype)
 
 
 class ModelEntry(Settings):
@@ -60,7 +66,11 @@ class ModelEntry(Settings):
         None, description="for weights: `module:factory`, your own code, which gives the torch.nn.Module"
     )
     arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of the factory")
+    output: str = Field("", description="the output that holds the class scores, where there are several")
     outputs: OutputKind = OutputKind.AUTO
+    classes: tuple[str, ...] = Field(
+        (), description="names of the outputs in their order; they must be those of the other models and of the data"
+    )
     preprocessing: PreprocessingEntry | None = Field(None, description="where it differs from [preprocessing]")
 
 

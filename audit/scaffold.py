@@ -8,7 +8,6 @@ from typing import Any
 
 from audit import (
     configuration,
-    plan,
     preparation,
     quarantine,
     request,
@@ -23,7 +22,7 @@ from audit.data import manifest, sources
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.models import files, loading
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format
 from audit.request import AuditFile, Data, DataEntry, ModelEntry, PreprocessingEntry, ReferenceEntry
 from audit.subjects import Subjects
@@ -38,7 +37,7 @@ class _File:
     """A model file as the child process found it; `layouts` are those under which the network runs."""
 
     format: Format
-    sha256: str
+    digests: Mapping[str, str]
     layouts: tuple[Layout, ...]
 
 
@@ -103,19 +102,19 @@ def _place(path: Path, base: Path) -> Path:
 
 def _look(models: Mapping[Role, Path], data: Path) -> _Look:
     """Open everything in a child process with limits first."""
-    opened = {role: files.read(path, role) for role, path in models.items()}
-    weights = any(file.format is not Format.ONNX for file in opened.values())
+    forms = {role: files.form_of(path, role) for role, path in models.items()}
+    weights = any(form is not Format.ONNX for form in forms.values())
     found: Any = quarantine.call(
         "audit.scaffold:examine",
         {"models": {role.value: str(path) for role, path in models.items()}, "data": str(data)},
         subject=f"{', '.join(map(str, models.values()))} or {data}",
-        memory=subjects.MEMORY + 8 * sum(len(file.content) for file in opened.values()),
+        memory=subjects.MEMORY + 8 * sum(map(files.room, models.values())),
         seconds=subjects.SECONDS,
         libraries=["torch"] if weights else [],
     )
     described = {role: found["models"][role.value] for role in models}
     return _Look(
-        {role: _File(opened[role].format, sha256, tuple(layouts)) for role, (sha256, layouts) in described.items()},
+        {role: _File(forms[role], digests, tuple(layouts)) for role, (digests, layouts) in described.items()},
         manifest.from_json(found["items"]),
     )
 
@@ -129,13 +128,14 @@ def examine(payload: Any) -> Json:
     return {"models": models, "items": manifest.to_json(source.manifest)}
 
 
-def _opened(path: Path, role: Role, shape: tuple[int, int, int]) -> tuple[str, list[Json]]:
-    """Digest of a model file and the layouts under which it opens; raises AuditError where there are none."""
-    found: dict[Layout, str] = {}
+def _opened(path: Path, role: Role, shape: tuple[int, int, int]) -> tuple[Json, list[Json]]:
+    """Digests of a model's files and the layouts under which it opens; raises AuditError where there are none."""
+    found: dict[Layout, Json] = {}
     failures: list[AuditError] = []
     for layout in _LAYOUTS:
         try:
-            found[layout] = loading.parse_untrusted(path, role, shape, Preprocessing(layout), runtime.cores())
+            slot = Slot(role, shape, Preprocessing(layout), threads=runtime.cores())
+            found[layout] = {**loading.parse_untrusted(ModelEntry(model=path), Path(), slot)}
         except AuditError as error:
             failures.append(error)
     if not found:
@@ -163,17 +163,8 @@ def _choice(places: Mapping[Role, Path], base: Path, source: DataSource, look: _
 def _load(
     entry: ModelEntry, base: Path, role: Role, source: DataSource, preprocessing: Preprocessing, look: _Look
 ) -> Model:
-    return loading.load(
-        entry,
-        base,
-        role,
-        source.shape,
-        preprocessing,
-        device="cpu",
-        threads=runtime.cores(),
-        batch=plan.BATCH,
-        examined=look.models[role].sha256,
-    )
+    slot = Slot(role, source.shape, preprocessing, threads=runtime.cores())
+    return loading.load(entry, base, slot, examined=look.models[role].digests)
 
 
 def _meant(places: Mapping[Role, Path], test: DataEntry, choice: Choice | None, out: Path) -> AuditFile:

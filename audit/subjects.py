@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from audit.data.manifest import METHOD_SET
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Adapter, DataRecord, ModelRecord, PartialRecord, Parties, PolicyRecord, Tool
-from audit.models import files, loading
-from audit.models.adapter import Preprocessing
+from audit.models import adapter, files, loading
+from audit.models.adapter import Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.plan import Asked, PlanFile
 from audit.request import AuditFile, ModelEntry
@@ -33,6 +34,8 @@ _CHUNK_BYTES = 2**22
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
+_COMPILER = "torch._inductor.codecache"
+"""What torch imports to load an exported program; importing it looks for a temporary folder."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,20 @@ class Subjects:
                     "All data of an audit must have one shape.",
                 )
             source.class_names(reference.classes)
+        self._agree(names)
         return names
+
+    def _agree(self, names: tuple[str, ...]) -> None:
+        """Raise AuditError where a model's classes are known by other names, or in another order, than others'."""
+        named = names != tuple(map(str, range(len(names))))
+        known = [(self.data[DataRole.TEST].name, names)] if named else []
+        known += [(model.name, model.class_names) for model in self.models.values() if model.class_names]
+        for (one, mine), (other, theirs) in pairwise(known):
+            if mine != theirs:
+                raise AuditError(
+                    f"{one} and {other}: {adapter.difference(mine, theirs)}",
+                    "Models and data must have the same classes in the same order.",
+                )
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where a model or a data set is no longer what was audited."""
@@ -96,8 +112,11 @@ def terms_of(request: AuditFile) -> Terms:
     return Terms(request.policy, request.reference.declared_accuracy, outputs, request.certificate, budget)
 
 
-def load(request: AuditFile, base: Path) -> Subjects:
-    """Open what an audit file names; files of others are read in a child process with limits first."""
+def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subjects:
+    """Open what an audit file names; files of others are read in a child process with limits first.
+
+    With `trust_code` model files may hold programs, which run: in the child first, then here.
+    """
     own = {
         role: sources.open_source(entry, base, role)
         for role, entry in request.data.entries().items()
@@ -108,7 +127,9 @@ def load(request: AuditFile, base: Path) -> Subjects:
         files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
     )
     lanes = runtime.lanes(with_torch=with_torch)
-    with _examination(request, base, own.get(DataRole.TEST), with_torch=with_torch) as examination:
+    with _examination(
+        request, base, own.get(DataRole.TEST), with_torch=with_torch, trust_code=trust_code
+    ) as examination:
         _import_runtimes()
         examined: Any = examination.result()
     data = {
@@ -122,12 +143,7 @@ def load(request: AuditFile, base: Path) -> Subjects:
         role: loading.load(
             entry,
             base,
-            role,
-            shape,
-            _preprocessing(request, entry, role, shape),
-            device=request.device,
-            threads=runtime.threads(lanes),
-            batch=plan.BATCH,
+            _slot(request, entry, role, shape, runtime.threads(lanes), trust_code=trust_code),
             examined=examined["models"][role.value],
         )
         for role, entry in request.models().items()
@@ -144,9 +160,11 @@ def of_objects(
     opened = {role: sources.of_object(each, role, f"the {role} data") for role, each in data.items()}
     shape = opened[DataRole.TEST].shape
     lanes = runtime.lanes(with_torch=True)
-    threads = runtime.threads(lanes)
     models = {
-        role: memory.of_module(module, role, shape, preprocessing, device=device, threads=threads, batch=plan.BATCH)
+        role: memory.of_module(
+            module,
+            Slot(role, shape, preprocessing, device=device, threads=runtime.threads(lanes), batch=plan.BATCH),
+        )
         for role, module in modules.items()
     }
     return Subjects(models, opened, lanes)
@@ -165,28 +183,29 @@ def examine(payload: Any) -> Json:
         if sources.needs_quarantine(entry)
     }
     shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
-    models: dict[str, Json] = {
-        role.value: loading.parse_untrusted(
-            base / entry.model, role, shape, _preprocessing(request, entry, role, shape), runtime.cores()
-        )
-        for role, entry in request.models().items()
-    }
+    cores, trust_code = runtime.cores(), bool(payload["trust_code"])
+    models: dict[str, Json] = {}
+    for role, entry in request.models().items():
+        slot = _slot(request, entry, role, shape, cores, trust_code=trust_code)
+        models[role.value] = {**loading.parse_untrusted(entry, base, slot)}
     return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
 
 
 @contextmanager
 def _examination(
-    request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool
+    request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool, trust_code: bool
 ) -> Iterator[quarantine.Call]:
     payload: dict[str, Json] = {
         "request": request.model_dump(mode="json"),
         "base": str(base),
         "shape": None if test is None else list(test.shape),
+        "trust_code": trust_code,
     }
     # Both must be imported before the limits stand.
     pictures = any(entry.torchvision for entry in request.data.entries().values())
-    libraries = [name for name, used in (("torch", with_torch), ("torchvision", pictures)) if used]
-    size = sum(_size(base / entry.model) for entry in request.models().values())
+    needed = (("torch", with_torch), (_COMPILER, with_torch and trust_code), ("torchvision", pictures))
+    libraries = [name for name, used in needed if used]
+    size = sum(files.room(base / entry.model) for entry in request.models().values())
     subject = ", ".join(str(entry.model) for entry in request.models().values())
     with quarantine.start(
         "audit.subjects:examine",
@@ -205,18 +224,16 @@ def _import_runtimes() -> None:
     import torch  # noqa: F401 (for its effect)
 
 
-def _size(path: Path) -> int:
+def _slot(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape, threads: int, *, trust_code: bool) -> Slot:
+    """What an entry is opened for; raises AuditError where its preprocessing does not fit the data."""
     try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return 0
-
-
-def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, shape: tuple[int, int, int]) -> Preprocessing:
-    try:
-        return request.preprocessing_of(entry).resolve(shape[0])
+        preprocessing = request.preprocessing_of(entry).resolve(shape[0])
+        preprocessing.model_shape(shape)
     except ValueError as error:
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
+    return Slot(
+        role, shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH, trust_code
+    )
 
 
 def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
@@ -275,6 +292,9 @@ def _model_record(model: Model, terms: Terms) -> ModelRecord:
             range=preprocessing.range,
             mean=preprocessing.mean,
             std=preprocessing.std,
+            resize=preprocessing.resize,
+            item=preprocessing.item,
+            dtype=preprocessing.dtype,
             outputs=terms.outputs.get(model.role, OutputKind.AUTO).value,
         ),
         runtime=dict(model.runtime),

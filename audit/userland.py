@@ -74,13 +74,11 @@ class Factory:
     @contextmanager
     def _named(self) -> Iterator[None]:
         """What lies beside the audit file can be imported here, and what goes wrong has a name."""
-        folder, finder = str(self._folder), _Beside(self._folder)
-        sys.path.insert(0, folder)
-        sys.meta_path.insert(0, finder)
         try:
-            _forget(self._folder)
-            sys.modules.update(self._own)
-            yield
+            with importable(self._folder):
+                _forget(self._folder)
+                sys.modules.update(self._own)
+                yield
         except AuditError:
             raise
         except (Exception, SystemExit) as error:  # code of others: whatever it does, it must be named
@@ -90,8 +88,19 @@ class Factory:
             ) from error
         finally:
             self._own.update((name, module) for name, module in sys.modules.items() if _loader(name) is not None)
-            sys.meta_path.remove(finder)
-            sys.path.remove(folder)
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """What lies in a folder can be imported here, as its files are now."""
+    found, finder = str(folder), _Beside(folder)
+    sys.path.insert(0, found)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        sys.path.remove(found)
 
 
 class _Fresh(SourceFileLoader):

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,11 @@ def main() -> int:
 
     def one_at_a_time(times: int) -> None:
         for model, x in alone * times:
-            model.session.run(None, {model.input_name: x})
+            _pass(model, x)
 
     def side_by_side(times: int) -> None:
         with ThreadPoolExecutor(opened.lanes) as threads:
-            list(threads.map(lambda each: each[0].session.run(None, {each[0].input_name: each[1]}), beside * times))
+            list(threads.map(lambda each: _pass(*each), beside * times))
 
     rows: list[dict[str, float]] = []
     for repeat in range(arguments.repeats + 1):
@@ -115,11 +116,15 @@ def _onnx(opened: Subjects) -> list[OnnxModel]:
 
 def _on_all_cores(opened: Subjects) -> list[OnnxModel]:
     """The audit gives each of several passes under way a part of the cores; a loop with one gives it all."""
-    shape = opened.data[DataRole.TEST].shape
     return [
-        onnx.load(files.read(model.path, model.role), model.role, shape, model.preprocessing, runtime.cores())
+        onnx.load(files.read(model.path, model.role), replace(model.slot, threads=runtime.cores()))
         for model in _onnx(opened)
     ]
+
+
+def _pass(model: OnnxModel, x: np.ndarray) -> None:
+    """What a bare loop does: nothing but onnxruntime."""
+    model.network.session.run(None, {model.network.interface.taken: x})
 
 
 def _batches(source: DataSource) -> list[np.ndarray]:

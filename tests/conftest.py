@@ -44,8 +44,12 @@ class _Here:
 
 
 @contextmanager
-def _here(request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool) -> Iterator[_Here]:
-    payload = {"request": request.model_dump(mode="json"), "base": str(base), "shape": test and list(test.shape)}
+def _here(
+    request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool, trust_code: bool
+) -> Iterator[_Here]:
+    shape = test and list(test.shape)
+    asked = request.model_dump(mode="json")
+    payload = {"request": asked, "base": str(base), "shape": shape, "trust_code": trust_code}
     yield _Here(json.loads(json.dumps(subjects.examine(payload))))
 
 

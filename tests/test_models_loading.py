@@ -7,7 +7,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from audit import digest
 from audit.errors import AuditError
 from audit.models import files, loading
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Slot
 from audit.models.files import Format
 from audit.request import ModelEntry
 from audit.types import Role
@@ -47,22 +47,15 @@ def legacy(found: Any) -> bytes:
     return pickled(found, _use_new_zipfile_serialization=False)
 
 
-def load(path: Path, architecture: str | None = NET, examined: str | None = None, **arguments: JsonValue) -> Loaded:
-    return loading.load(
-        ModelEntry(model=Path(path.name), architecture=architecture, arguments=arguments),
-        path.parent,
-        Role.CANDIDATE,
-        INPUT,
-        Preprocessing(),
-        device="cpu",
-        threads=1,
-        batch=4,
-        examined=examined,
-    )
+def load(
+    path: Path, architecture: str | None = NET, examined: Mapping[str, str] | None = None, **arguments: JsonValue
+) -> Loaded:
+    entry = ModelEntry(model=Path(path.name), architecture=architecture, arguments=arguments)
+    return loading.load(entry, path.parent, Slot(Role.CANDIDATE, INPUT, batch=4), examined=examined)
 
 
-def parse(path: Path) -> str:
-    return loading.parse_untrusted(path, Role.CANDIDATE, INPUT, Preprocessing(), 1)
+def parse(path: Path) -> dict[str, str]:
+    return loading.parse_untrusted(ModelEntry(model=path, architecture=NET), Path(), Slot(Role.CANDIDATE, INPUT))
 
 
 def refusal(path: Path, content: bytes | None = None) -> str:
@@ -94,7 +87,7 @@ def test_weights_are_known_by_their_content(tmp_path: Path, writer: str) -> None
     path.write_bytes(write(state()))
     model = load(path)
     assert model.format == name
-    assert model.sha256 == digest.of_file(path) == parse(path)
+    assert parse(path) == {"": digest.of_file(path)} == {"": model.sha256}
     plain = tmp_path / "plain.pt"
     plain.write_bytes(pickled(state()))
     assert torch.equal(model(torch.ones(2, *INPUT)), load(plain)(torch.ones(2, *INPUT)))
@@ -104,7 +97,7 @@ def test_onnx_is_known_by_its_content(tmp_path: Path) -> None:
     path = network(tmp_path / "network.safetensors", REFERENCE)
     model = load(path, architecture=None)
     assert (model.format, model.name, model.classes) == ("ONNX", "network.safetensors", CLASSES)
-    assert model.sha256 == digest.of_file(path) == parse(path)
+    assert parse(path) == {"": digest.of_file(path)} == {"": model.sha256}
 
 
 def test_an_architecture_belongs_to_weights_and_to_nothing_else(tmp_path: Path) -> None:
@@ -127,7 +120,7 @@ def test_only_what_was_examined_is_opened(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "a.pt"
     path.write_bytes(pickled(state()))
     examined = parse(path)
-    assert load(path, examined=examined).sha256 == examined
+    assert load(path, examined=examined).sha256 == examined[""]
     path.write_bytes(pickled(state(1)))
     monkeypatch.setattr(torch, "load", None)
     with pytest.raises(AuditError, match=r"a\.pt: changed while it was being opened"):

@@ -14,7 +14,7 @@ from audit import digest
 from audit.errors import AuditError
 from audit.models import files
 from audit.models import onnx as models
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Preprocessing, Slot
 from audit.models.onnx import OnnxModel
 from audit.types import Role
 from tests.world import CANDIDATE, CLASSES, INPUT, REFERENCE, network
@@ -23,7 +23,8 @@ PIXELS = REFERENCE.shape[0]
 
 
 def load(path: Path, preprocessing: Preprocessing | None = None) -> OnnxModel:
-    return models.load(files.read(path, Role.CANDIDATE), Role.CANDIDATE, INPUT, preprocessing or Preprocessing(), 1)
+    slot = Slot(Role.CANDIDATE, INPUT, preprocessing or Preprocessing())
+    return models.load(files.read(path, Role.CANDIDATE), slot)
 
 
 def refusal(path: Path) -> str:
@@ -141,7 +142,7 @@ def test_a_file_swapped_after_it_was_read_does_not_run(tmp_path: Path) -> None:
     expected = load(path)(x)
     file = files.read(path, Role.CANDIDATE)
     swapped = load(network(path, CANDIDATE))(x)
-    model = models.load(file, Role.CANDIDATE, INPUT, Preprocessing(), 1)
+    model = models.load(file, Slot(Role.CANDIDATE, INPUT))
     assert not torch.equal(expected, swapped)
     assert torch.equal(model(x), expected)
     assert model.sha256 == file.sha256 == digest.of_bytes(file.content)
@@ -199,18 +200,6 @@ def test_sparse_weights_count_as_stored(tmp_path: Path) -> None:
     assert counts(tmp_path / "a.onnx") == (NONZERO, NONZERO)
 
 
-def test_a_fixed_batch_is_refused(tmp_path: Path) -> None:
-    path, w = tmp_path / "a.onnx", numpy_helper.from_array(REFERENCE, "w")
-    assemble(path, linear(), initializer=(w,), taken=value("image", 2, *INPUT), given=(value("logits", 2, CLASSES),))
-    assert "batch size is fixed at 2" in refusal(path)
-
-
-def test_several_outputs_are_refused(tmp_path: Path) -> None:
-    given = (value("logits", "batch", CLASSES), value("flat", "batch", PIXELS))
-    assemble(tmp_path / "a.onnx", linear(), initializer=(numpy_helper.from_array(REFERENCE, "w"),), given=given)
-    assert "['image'] → ['logits', 'flat']" in refusal(tmp_path / "a.onnx")
-
-
 @pytest.mark.parametrize("name", [b"batch", b"image"])
 def test_names_that_are_not_text_are_refused(tmp_path: Path, name: bytes) -> None:
     path = network(tmp_path / "a.onnx", REFERENCE)
@@ -249,7 +238,7 @@ def test_a_network_that_fails_on_real_data_is_named(tmp_path: Path) -> None:
     ]
     assemble(tmp_path / "a.onnx", nodes, initializer=(table,))
     model = load(tmp_path / "a.onnx")
-    with pytest.raises(AuditError, match=r"a\.onnx: fails on the data"):
+    with pytest.raises(AuditError, match=r"a\.onnx: fails on inputs of 3 × 8 × 8"):
         model(torch.ones(2, *INPUT))
 
 

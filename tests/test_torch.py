@@ -12,7 +12,7 @@ from torch import Tensor
 from audit import digest
 from audit.errors import AuditError
 from audit.models import architecture, files
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Preprocessing, Slot
 from audit.models.device import reproducible, resolve_device
 from audit.models.network import TorchModel
 from audit.runtime import processor
@@ -51,16 +51,8 @@ def load(
     device: str = "cpu",
     batch: int = BATCH,
 ) -> TorchModel:
-    return architecture.load(
-        files.read(path, Role.CANDIDATE),
-        made or factory(),
-        Role.CANDIDATE,
-        INPUT,
-        preprocessing or Preprocessing(),
-        device=device,
-        threads=1,
-        batch=batch,
-    )
+    slot = Slot(Role.CANDIDATE, INPUT, preprocessing or Preprocessing(), device=device, batch=batch)
+    return architecture.load(files.read(path, Role.CANDIDATE), made or factory(), slot)
 
 
 def refusal(path: Path, made: Factory | None = None) -> str:
@@ -121,9 +113,7 @@ def test_a_file_swapped_after_it_was_read_does_not_run(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pt", state())
     file = files.read(path, Role.CANDIDATE)
     saved(path, state(seed=1))
-    model = architecture.load(
-        file, factory(), Role.CANDIDATE, INPUT, Preprocessing(), device="cpu", threads=1, batch=BATCH
-    )
+    model = architecture.load(file, factory(), Slot(Role.CANDIDATE, INPUT, batch=BATCH))
     assert torch.equal(model(ITEMS[:BATCH]), direct(state(), ITEMS[:BATCH]))
     assert not torch.equal(load(path)(ITEMS), model(ITEMS))
     assert model.sha256 == file.sha256 != digest.of_file(path)
@@ -209,7 +199,7 @@ def test_a_factory_that_gives_no_module_is_named(tmp_path: Path, name: str, said
         ("raises", "fails on inputs of 3 × 8 × 8 ('logits')"),
         ("exits", "fails on inputs of 3 × 8 × 8 (0)"),
         ("memory", "fails on inputs of 3 × 8 × 8 (MemoryError)"),
-        ("dict", "gives dict, not a tensor"),
+        ("none", "gives NoneType, not a tensor"),
         ("flat", f"gives torch.float32 of shape ({BATCH},)"),
         ("one", f"gives torch.float32 of shape (1, {CLASSES})"),
         ("labels", f"gives torch.int64 of shape ({BATCH}, 2)"),
@@ -243,7 +233,7 @@ def test_inputs_are_left_as_they_are(tmp_path: Path) -> None:
     x = ITEMS[:BATCH].clone()
     from audit.models.memory import of_module
 
-    model = of_module(Inplace(), Role.CANDIDATE, INPUT, Preprocessing(), device="cpu", threads=1, batch=BATCH)
+    model = of_module(Inplace(), Slot(Role.CANDIDATE, INPUT, batch=BATCH))
     assert not model(x).any()
     assert torch.equal(x, ITEMS[:BATCH])
 

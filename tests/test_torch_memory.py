@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from audit.errors import AuditError
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Slot
 from audit.models.memory import of_module
 from audit.models.network import TorchModel
 from audit.types import Role
@@ -28,7 +28,7 @@ def net(seed: int = 0) -> Net:
 
 
 def model_of(module: nn.Module, batch: int = BATCH) -> TorchModel:
-    return of_module(module, Role.REFERENCE, INPUT, Preprocessing(), device="cpu", threads=1, batch=batch)
+    return of_module(module, Slot(Role.REFERENCE, INPUT, batch=batch))
 
 
 def test_what_is_done_to_the_module_later_changes_nothing() -> None:
@@ -133,8 +133,8 @@ def test_what_is_no_module_or_cannot_be_copied_is_refused() -> None:
     locked.lock = threading.Lock()  # type: ignore[assignment]
     with pytest.raises(AuditError, match="cannot be copied"):
         model_of(locked)
-    with pytest.raises(AuditError, match="the reference's module: gives dict"):
-        model_of(Ends("dict"))
+    with pytest.raises(AuditError, match="the reference's module: gives NoneType"):
+        model_of(Ends("none"))
 
 
 def test_tensors_that_are_not_dense_are_refused() -> None:

@@ -10,7 +10,7 @@ from audit import trials
 from audit.data.npz import NpzSource
 from audit.models import files
 from audit.models import onnx as onnx_models
-from audit.models.adapter import Preprocessing
+from audit.models.adapter import Preprocessing, Slot
 from audit.request import PreprocessingEntry
 from audit.trials import Choice, Layout, Sample, Trial
 from audit.types import Role
@@ -22,7 +22,7 @@ def tried(grey: Grey, *paths: Path, layout: Layout = "NCHW") -> Choice:
     """What the trials say of a reference and a candidate, without the file."""
     sample = Sample(NpzSource(grey.data))
     networks = {
-        (role, layout): onnx_models.load(files.read(path, role), role, (3, SIDE, SIDE), Preprocessing(layout), 1)
+        (role, layout): onnx_models.load(files.read(path, role), Slot(role, (3, SIDE, SIDE), Preprocessing(layout)))
         for role, path in zip((Role.REFERENCE, Role.CANDIDATE), paths, strict=False)
     }
     return Choice(trials.attempt(networks, trials.options(sample), sample), sample.labels, LEVELS)

@@ -99,8 +99,8 @@ class Ends(Net):
                 raise SystemExit(0)
             case "memory":
                 raise MemoryError
-            case "dict":
-                return {"logits": out}
+            case "none":
+                return None
             case "flat":
                 return out[:, 0]
             case "one":

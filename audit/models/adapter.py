@@ -1,34 +1,55 @@
-"""The preprocessing that belongs to a model, applied inside it so that every perturbation is in pixels."""
+"""How a model is fed: the preprocessing that belongs to it, and the slot of the audit that it is opened for."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.errors import AuditError
+from audit.types import Role
+
+Layout = Literal["NCHW", "NHWC"]
+Dtype = Literal["auto", "float16", "float32", "float64", "uint8"]
+Shape = tuple[int, int, int]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Pixels in [0, 1] → what the network was trained on: scale to `range`, subtract `mean`, divide by `std`.
+    """Pixels in [0, 1] → what the network was trained on, applied inside it so that every perturbation is in pixels.
 
-    `mean` and `std` are per channel and in units of `range`; () leaves the values as they are.
+    Resized to `resize` (height, width; bilinear, smoothed where it shrinks), scaled to `range`, less `mean`, divided
+    by `std` (per channel, in units of `range`; () leaves the values as they are), laid out as `layout`; then each item
+    gets the shape `item` (() keeps it) and the element type `dtype` (auto: what the network itself declares).
     """
 
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    layout: Layout = "NCHW"
     range: tuple[float, float] = (0.0, 1.0)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    resize: tuple[int, int] | None = None
+    item: tuple[int, ...] = ()
+    dtype: Dtype = "auto"
 
-    def model_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """(C, H, W) in the order of axes that the network takes."""
-        c, h, w = shape
-        return shape if self.layout == "NCHW" else (h, w, c)
+    def model_shape(self, shape: Shape) -> tuple[int, ...]:
+        """The shape of one item as the network takes it, of items of `shape` (C, H, W).
+
+        Raises ValueError where `item` has not as many values as they.
+        """
+        c, (h, w) = shape[0], self.resize or shape[1:]
+        if self.item and prod(self.item) != c * h * w:
+            raise ValueError(f"item is {list(self.item)}, but the data have {c} × {h} × {w} values")
+        return self.item or ((c, h, w) if self.layout == "NCHW" else (h, w, c))
 
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 [N, C, H, W] in [0, 1] → the network's input, contiguous; `x` is left as it is."""
+        """float32 [N, C, H, W] in [0, 1] → [N, *model_shape], contiguous; `x` is left as it is."""
+        taken = x
+        if self.resize is not None and self.resize != x.shape[2:]:
+            x = _resized(x, self.resize)
         low, high = self.range
         scaled = (low, high) != (0.0, 1.0)
-        if scaled or self.mean or self.std:
+        if x is taken and (scaled or self.mean or self.std):
             x = x.copy()  # worked on in place from here: a large new array for every step costs more than the step
         if scaled:
             x *= np.float32(high - low)
@@ -37,4 +58,73 @@ class Preprocessing:
             x -= np.asarray(self.mean, np.float32)[:, None, None]
         if self.std:
             x /= np.asarray(self.std, np.float32)[:, None, None]
-        return x if self.layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        x = x if self.layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        return x.reshape(len(x), *self.item) if self.item else x
+
+    def typed(self, x: NDArray[np.float32], dtype: str) -> NDArray[np.generic]:
+        """What `apply` gave in the network's element type; whole numbers are rounded to, half to even."""
+        if dtype == "uint8":
+            return np.rint(x).clip(0, 255).astype(np.uint8)
+        return x if dtype == "float32" else x.astype(dtype)
+
+    def check(self, dtype: str) -> None:
+        """Raise ValueError where the network's element type is another than declared, or cannot hold the values."""
+        if self.dtype not in ("auto", dtype):
+            raise ValueError(f"dtype is declared {self.dtype}, but the network takes {dtype}")
+        if dtype == "uint8" and (self.mean or self.std or self.range != (0.0, 255.0)):
+            raise ValueError("the network takes uint8: range must be [0, 255], without mean and std")
+
+
+def _resized(x: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    import torch
+    from torch.nn import functional
+
+    smaller = size[0] < x.shape[2] or size[1] < x.shape[3]
+    found = functional.interpolate(
+        torch.from_numpy(np.ascontiguousarray(x)), size, mode="bilinear", align_corners=False, antialias=smaller
+    )
+    array: NDArray[np.float32] = found.numpy()
+    return array
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a model is opened for: its role, the items [C, H, W] that it will be given, and how it is to run.
+
+    `output` names the one that counts where a network has several, `classes` what its scores are of. `device`, as in
+    the audit file, and `batch`, the size of every forward pass, are for torch; ONNX files run on the processor in
+    batches of any size. `trust_code` lets a file run code of its own.
+    """
+
+    role: Role
+    shape: Shape
+    preprocessing: Preprocessing = Preprocessing()
+    output: str = ""
+    classes: tuple[str, ...] = ()
+    device: str = "cpu"
+    threads: int = 1
+    batch: int = 256
+    trust_code: bool = False
+
+    def class_names(self, found: tuple[str, ...], classes: int, label: str) -> tuple[str, ...]:
+        """Names of the classes of a network in the order of its scores, () where nobody knows them.
+
+        `found` are those in its file. Raises AuditError where the audit file names others, or not as many as there are
+        scores.
+        """
+        if self.classes and len(self.classes) != classes:
+            raise AuditError(f"{label}: has {classes} classes, of which {len(self.classes)} are named", _NAMES)
+        found = found if len(found) == classes else ()
+        if self.classes and found and found != self.classes:
+            raise AuditError(f"{label}: {difference(found, self.classes)} in the file and in the audit file", _NAMES)
+        return self.classes or found
+
+
+_NAMES = "Name the classes of every network in the order of its outputs."
+
+
+def difference(one: tuple[str, ...], other: tuple[str, ...]) -> str:
+    """How two lists of class names differ, beginning with the first place where they do."""
+    place = next(index for index, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+    how = "the classes stand in another order" if sorted(one) == sorted(other) else "the classes have other names"
+    return f"{how}: number {place} is {one[place]!r} and {other[place]!r}"

@@ -8,42 +8,30 @@ from torch.nn.parameter import is_lazy
 
 from audit.errors import AuditError
 from audit.models import files, network, weights
-from audit.models.adapter import Preprocessing
-from audit.models.device import resolve_device
+from audit.models.adapter import Slot
 from audit.models.files import ModelFile
 from audit.models.graph import first_line
-from audit.models.network import Runner, TorchModel
-from audit.types import Role
+from audit.models.network import TorchModel
 from audit.userland import Factory
 
 _PREFIXES = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put before every name."""
 
 
-def load(
-    file: ModelFile,
-    factory: Factory,
-    role: Role,
-    shape: tuple[int, int, int],
-    preprocessing: Preprocessing,
-    *,
-    device: str,
-    threads: int,
-    batch: int,
-) -> TorchModel:
+def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
     """The factory's module with the weights of a file, ready to run; raises AuditError for anything that does not fit.
 
-    Every forward pass has `batch` items.
+    Every forward pass has the batch of the slot.
     """
-    target, tensors, identity = resolve_device(device), weights.parse(file), factory.identity()
+    tensors, identity = weights.parse(file), factory.identity()
     module = _filled(factory, tensors, file)
-    runner, classes = network.start(Runner(str(file.path), module, preprocessing, target, threads, batch), shape)
+    runner, classes = network.start(str(file.path), module, slot)
     # Taken after the first pass: modules may fill caches in it.
     loaded = network.fingerprint(network.state(module), factory.target)
-    path, sha256 = file.path, file.sha256  # the file's bytes need not live as long as the model
+    path, digests = file.path, file.digests  # the file's bytes need not live as long as the model
 
     def recheck() -> None:
-        files.verify_unchanged(path, sha256)
+        files.verify_unchanged(path, digests)
         if factory.identity() != identity:
             raise AuditError(f"{factory.target}: its source changed during the audit", "Run the audit again.")
         if network.fingerprint(network.state(module), factory.target) != loaded:
@@ -54,14 +42,14 @@ def load(
 
     parameters, nonzero = weights.count(tensors.values())
     return TorchModel(
-        role=role,
         name=file.path.name,
         format=file.format.value,
         sha256=file.sha256,
-        size=len(file.content),
+        size=file.size,
         parameters=parameters,
         nonzero=nonzero,
         classes=classes,
+        class_names=slot.class_names((), classes, str(file.path)),
         runner=runner,
         runtime=runner.runtime | {"architecture": factory.target, "architecture_sha256": identity},
         recheck=recheck,

@@ -1,5 +1,6 @@
 """Model files: read once, and known by what they hold, never by what they are called."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -10,8 +11,10 @@ from audit.types import Role
 
 _HEAD = 9
 """Bytes that tell the formats apart."""
-_ONNX_LIMIT = 2**31
+LARGEST = 2**31
 """Bytes: protobuf, and so ONNX, knows no larger file."""
+_LOOKED_THROUGH = 2**26
+"""Bytes of a file that are searched for a reference to another."""
 _SAFETENSORS_HEADER = 100_000_000
 """Bytes: the longest header that safetensors allows."""
 
@@ -26,12 +29,28 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """The bytes of a model file: `sha256` is theirs, and nothing but them is ever loaded or run."""
+    """A model file, read once: nothing but `content` is ever loaded or run.
+
+    `digest` is that of the file's own bytes, `size` their number; where weights lie in files beside it, `content` holds
+    them too, `size` counts them, and `parts` has their digests by place.
+    """
 
     path: Path
     format: Format
-    sha256: str
+    digest: str
+    size: int
     content: bytes = field(repr=False)
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """What identifies the model: the digest of its file, or of the digests of all its files."""
+        return digest.of_json({"": self.digest, **self.parts}) if self.parts else self.digest
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 by place of every file; '' is the one that was named."""
+        return {"": self.digest, **self.parts}
 
 
 def form_of(path: Path, role: Role) -> Format:
@@ -45,6 +64,18 @@ def form_of(path: Path, role: Role) -> Format:
         raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
 
 
+def room(path: Path) -> int:
+    """Bytes that a model may hold, as far as one can say without parsing anything; 0 where nothing can be read."""
+    try:
+        size = path.stat().st_size
+        # Only a small file leaves its weights to others, and their key stands in it in plain letters.
+        if path.is_file() and size <= _LOOKED_THROUGH and b"location" in path.read_bytes():
+            size += min(LARGEST, sum(each.stat().st_size for each in path.parent.rglob("*") if each.is_file()))
+        return size
+    except (OSError, ValueError):
+        return 0
+
+
 def read(path: Path, role: Role) -> ModelFile:
     """Read a file once, from its beginning to its end; raises AuditError where that cannot be."""
     hint = f"Name the {role}'s model file."
@@ -53,27 +84,29 @@ def read(path: Path, role: Role) -> ModelFile:
         with path.open("rb") as stream:
             head = stream.read(_HEAD)
             form = _recognise(head)
-            if form is Format.ONNX and size >= _ONNX_LIMIT:
+            if form is Format.ONNX and size >= LARGEST:
                 raise AuditError(f"{path}: is larger than any ONNX file ({size} bytes)", hint)
             content = head + stream.read()
     except OSError as error:
         raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
     except MemoryError as error:
         raise AuditError(f"{path}: does not fit into memory ({size} bytes)", hint) from error
-    return ModelFile(path, form, digest.of_bytes(content), content)
+    return ModelFile(path, form, digest.of_bytes(content), len(content), content)
 
 
-def verify_unchanged(path: Path, sha256: str) -> None:
-    """Raise AuditError where the file on disk is no longer the one that was audited."""
-    try:
-        same = path.is_file() and digest.of_file(path) == sha256
-    except OSError:
-        same = False
-    if not same:
-        raise AuditError(
-            f"{path}: changed during the audit",
-            "The results belong to no file on disk; run the audit again.",
-        )
+def verify_unchanged(path: Path, digests: Mapping[str, str]) -> None:
+    """Raise AuditError where a file on disk is no longer the one that was audited; `digests` as of a ModelFile."""
+    for place, sha256 in digests.items():
+        file = path.parent / place if place else path
+        try:
+            same = file.is_file() and digest.of_file(file) == sha256
+        except OSError:
+            same = False
+        if not same:
+            raise AuditError(
+                f"{file}: changed during the audit",
+                "The results belong to no file on disk; run the audit again.",
+            )
 
 
 def _recognise(head: bytes) -> Format:

@@ -1,7 +1,9 @@
 """What an ONNX file stores: every tensor inside it, wherever it is kept, and none outside it."""
 
+import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,34 +14,57 @@ from audit.errors import AuditError
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-HINT = "Name an ONNX file that onnxruntime can run, weights inside, one image input, one output of class scores."
+HINT = "Name an ONNX file that onnxruntime can run, one image input, one output of class scores."
+_NAMES = ("names", "classes", "class_names", "labels")
 _WEIGHT_TYPES = re.compile(r"B?FLOAT\w*|DOUBLE|U?INT(?:2|4|8|16)")
 
 
-def weights(content: bytes, path: Path) -> tuple[int, int]:
-    """(stored weights, those not zero) of a checked file; raises AuditError for anything but a self-contained network.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a file holds: weights, those of them that are not zero, and the names of its classes, () without them."""
 
-    Weights are the values of all tensors in the file (initialisers, sparse ones by their stored values, constants,
-    branches, functions) that are floating-point, or integers of at most 16 bits, as quantised networks store
-    them. Wider integers are shapes, indices and biases of quantised layers, and do not count.
-    """
+    parameters: int
+    nonzero: int
+    class_names: tuple[str, ...]
+
+
+def parse(content: bytes, path: Path) -> Any:
+    """The message that a file holds, unchecked; raises AuditError for anything but ONNX."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
         if not content:
             raise ValueError("the file is empty")
-        model = onnx.load_model_from_string(content)
-        # onnxruntime would read such a tensor from the working directory: the digest would not cover it.
-        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
-            raise AuditError(
-                f"{path}: keeps its weights in another file",
-                "Export with the weights inside (external_data=False).",
-            )
+        return onnx.load_model_from_string(content)
+    except (DecodeError, ValueError, TypeError) as error:
+        raise _invalid(path, error) from error
+
+
+def examine(content: bytes, path: Path) -> Stored:
+    """What a checked file stores; raises AuditError for anything but a self-contained network.
+
+    Weights are the values of all tensors in the file (initialisers, sparse ones by their stored values, constants,
+    branches, functions) that are floating-point, or integers of at most 16 bits, as quantised networks store
+    them. Wider integers are shapes, indices and biases of quantised layers, and do not count.
+    """
+    import onnx
+
+    model = parse(content, path)
+    # onnxruntime would read such a tensor from the working directory: the digest would not cover it.
+    if any(tensor.data_location == tensor.EXTERNAL for tensor in tensors(model)):
+        raise AuditError(
+            f"{path}: keeps its weights in another file", "Export with the weights inside (external_data=False)."
+        )
+    try:
         onnx.checker.check_model(content)
-        return _count(model)
-    except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError, LookupError) as error:
-        raise AuditError(f"{path}: not a valid ONNX file ({first_line(error)})", HINT) from error
+        return Stored(*_count(model), _class_names(model))
+    except (onnx.checker.ValidationError, ValueError, TypeError, LookupError) as error:
+        raise _invalid(path, error) from error
+
+
+def _invalid(path: Path, error: Exception) -> AuditError:
+    return AuditError(f"{path}: not a valid ONNX file ({first_line(error)})", HINT)
 
 
 def tensors(message: Any) -> Iterator["TensorProto"]:
@@ -66,6 +91,38 @@ def _count(model: Any) -> tuple[int, int]:
             stored += values.size
             nonzero += int(np.count_nonzero(values))
     return stored, nonzero
+
+
+def without_batch(content: bytes) -> bytes:
+    """The same network with its first axis left open, at its input and outputs; sizes in between are forgotten."""
+    import onnx
+
+    model = onnx.load_model_from_string(content)
+    constant = {each.name for each in model.graph.initializer}
+    for port in (*model.graph.input, *model.graph.output):
+        sizes = port.type.tensor_type.shape.dim
+        if port.name not in constant and sizes:
+            sizes[0].dim_param = "batch"
+    del model.graph.value_info[:]
+    return bytes(model.SerializeToString())
+
+
+def _class_names(model: Any) -> tuple[str, ...]:
+    """The names of the classes in the order of the outputs, as exporters leave them in the metadata.
+
+    A list, or a mapping from index to name, both as JSON or as Python writes them, or one name to a line.
+    """
+    held = {each.key: each.value for each in model.metadata_props}
+    found = next((held[key] for key in _NAMES if key in held), "").strip()
+    try:
+        value = ast.literal_eval(found)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = found.split("\n") if "\n" in found else ()
+    if isinstance(value, dict):
+        named = {str(key): name for key, name in value.items()}
+        value = [named.get(str(index)) for index in range(len(named))]
+    complete = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+    return tuple(value) if complete else ()
 
 
 def first_line(error: BaseException) -> str:

@@ -16,48 +16,31 @@ from torch.nn import Module
 from audit import digest
 from audit.errors import AuditError
 from audit.models import network, weights
-from audit.models.adapter import Preprocessing
-from audit.models.device import resolve_device
+from audit.models.adapter import Slot
 from audit.models.network import Runner, TorchModel
-from audit.types import Role
 
 
-def of_module(
-    module: Module,
-    role: Role,
-    shape: tuple[int, int, int],
-    preprocessing: Preprocessing,
-    *,
-    device: str,
-    threads: int,
-    batch: int,
-) -> TorchModel:
+def of_module(module: Module, slot: Slot) -> TorchModel:
     """A copy of a module as a model; what is done to the module later changes nothing.
 
     Its identity is the digest of its exported program. Where torch cannot export it, only its weights identify it,
     and `deviations` says so; as that is too little to tell two modules apart, its runtime then holds a random
-    `session`, so that observations of one audit never stand in for those of another. Every forward pass has `batch`
-    items. Raises AuditError where the module cannot be
-    copied or run.
+    `session`, so that observations of one audit never stand in for those of another. Raises AuditError where the module
+    cannot be copied or run.
     """
-    label = f"the {role}'s module"
-    target = resolve_device(device)
+    label = f"the {slot.role}'s module"
     if not isinstance(module, Module):
         raise AuditError(f"{label}: is {type(module).__name__}, not a torch.nn.Module", "Hand over a torch.nn.Module.")
-    runner, classes = network.start(
-        Runner(label, network.copied(module, label), preprocessing, target, threads, batch), shape
-    )
-    taken = preprocessing.model_shape(shape)
-    program, tensors = _program(runner, taken), network.state(runner.module)
+    runner, classes = network.start(label, network.copied(module, label), slot)
+    program, tensors = _program(runner), network.state(runner.module)
     known = program or network.fingerprint(tensors, label)
 
     def recheck() -> None:
-        if (_program(runner, taken) or network.fingerprint(network.state(runner.module), label)) != known:
+        if (_program(runner) or network.fingerprint(network.state(runner.module), label)) != known:
             raise AuditError(f"{label}: changed during the audit", "Give a module whose forward pass changes nothing.")
 
     parameters, nonzero = weights.count(tensors.values())
     return TorchModel(
-        role=role,
         name=type(module).__name__,
         format="PyTorch module",
         sha256=known,
@@ -65,21 +48,23 @@ def of_module(
         parameters=parameters,
         nonzero=nonzero,
         classes=classes,
+        class_names=slot.class_names((), classes, label),
         runner=runner,
         runtime=runner.runtime | ({} if program else _by_weights(runner.module)),
         recheck=recheck,
-        deviations=() if program else (f"identity of the {role}: weights only",),
+        deviations=() if program else (f"identity of the {slot.role}: weights only",),
     )
 
 
-def _program(runner: Runner, shape: tuple[int, int, int]) -> str | None:
+def _program(runner: Runner) -> str | None:
     """Digest of what the module computes, whatever the batch size and the device; None where it cannot be exported.
 
     Files that torch.export.save writes hold the places of the source code, so that a comment added above a class
     would change their digest. Code, signature and tensors of the program hold none.
     """
     module = network.copied(runner.module, runner.label).to("cpu")
-    example = torch.zeros(2, *shape, device="cpu")
+    shape = runner.slot.preprocessing.model_shape(runner.slot.shape)
+    example = torch.zeros(2, *shape, dtype=getattr(torch, runner.dtype), device="cpu")
     try:
         with _quiet(), torch.no_grad():
             program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
@@ -116,10 +101,10 @@ def _by_weights(module: Module) -> dict[str, str | int]:
     Code and attributes outside its weights can change what it computes without a trace in any digest of ours, so
     the `session` keeps its observations from being taken over by a later audit.
     """
-    return {"architecture_sha256": _sources(module), "session": secrets.token_hex(16)}
+    return {"architecture_sha256": sources(module), "session": secrets.token_hex(16)}
 
 
-def _sources(module: Module) -> str:
+def sources(module: Module) -> str:
     """Digest of a module's structure and of the source files of its classes, as far as they can be found."""
     return digest.of_json({"structure": str(module), "sources": sorted({_source(type(m)) for m in module.modules()})})
 

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from audit import digest
 from audit.errors import AuditError
-from audit.models.adapter import Preprocessing
-from audit.models.device import describe, reproducible
+from audit.models.adapter import Preprocessing, Slot
+from audit.models.device import describe, reproducible, resolve_device
 from audit.models.graph import first_line
 from audit.types import Role
 
@@ -30,10 +31,9 @@ class Runner:
 
     label: str
     module: Module
-    preprocessing: Preprocessing
+    slot: Slot
     device: torch.device
-    threads: int
-    batch: int
+    dtype: str = "float32"
     strict: bool = True
 
     def __call__(self, x: Tensor, /) -> Tensor:
@@ -41,29 +41,48 @@ class Runner:
         if not len(x):
             raise ValueError("a model needs at least one item")
         try:
-            with reproducible(self.device, self.threads, strict=self.strict):
+            with reproducible(self.device, self.slot.threads, strict=self.strict):
+                size = self.slot.batch
                 # Joining copies, so that no later pass of the module can reach what was given.
-                return torch.cat([self._forward(x[i : i + self.batch]) for i in range(0, len(x), self.batch)])
+                return torch.cat([self._forward(x[i : i + size]) for i in range(0, len(x), size)])
         except AuditError:
             raise
         except (Exception, SystemExit) as error:  # code of others: whatever it does, it must be named
-            shape = " × ".join(map(str, x.shape[1:]))
+            shape = " × ".join(map(str, self.slot.preprocessing.model_shape(self.slot.shape)))
             raise AuditError(f"{self.label}: fails on inputs of {shape} ({first_line(error)})", _HINT) from error
 
     def _forward(self, x: Tensor) -> Tensor:
-        rows = torch.arange(self.batch, device="cpu") % len(x)
+        rows, preprocessing = torch.arange(self.slot.batch, device="cpu") % len(x), self.slot.preprocessing
+        typed = torch.from_numpy(preprocessing.typed(preprocessing.apply(x.numpy()), self.dtype))
         # Indexing copies: a module that works in place must not change the items that the other models see.
-        fed = torch.from_numpy(self.preprocessing.apply(x.numpy()))[rows].to(self.device)
-        out = self._checked(self.module(fed))[: len(x)]
+        out = self._checked(self._chosen(self.module(typed[rows].to(self.device))))[: len(x)]
         return out.to("cpu", torch.float32)
+
+    def _chosen(self, out: Any) -> Any:
+        """The output that the audit file names: a key, or a place in a tuple."""
+        if isinstance(out, Mapping):
+            named = {str(key): value for key, value in out.items()}
+        elif isinstance(out, (tuple, list)):
+            named = {str(place): value for place, value in enumerate(out)}
+        else:
+            return out
+        if len(named) == 1 and not self.slot.output:
+            return next(iter(named.values()))
+        if self.slot.output not in named:
+            raise AuditError(
+                f"{self.label}: gives {len(named)} outputs: {', '.join(map(repr, named))}",
+                f"Name the one with the class scores: output = … for the {self.slot.role} in the audit file.",
+            )
+        return named[self.slot.output]
 
     def _checked(self, out: Any) -> Tensor:
         if not isinstance(out, Tensor):
             raise AuditError(f"{self.label}: gives {type(out).__name__}, not a tensor", _HINT)
-        if out.ndim != 2 or len(out) != self.batch or out.shape[1] < 2 or not out.is_floating_point():
+        size = self.slot.batch
+        if out.ndim != 2 or len(out) != size or out.shape[1] < 2 or not out.is_floating_point():
             raise AuditError(
-                f"{self.label}: gives {out.dtype} of shape {tuple(out.shape)} for {self.batch} items, "
-                f"not floating-point ({self.batch}, classes)",
+                f"{self.label}: gives {out.dtype} of shape {tuple(out.shape)} for {size} items, "
+                f"not floating-point ({size}, classes)",
                 _HINT,
             )
         return out
@@ -72,14 +91,15 @@ class Runner:
     def runtime(self) -> dict[str, str | int]:
         """What runs, with every setting that can change an output."""
         algorithms = "all" if self.strict else "where they exist"
-        return describe(self.device) | {"threads": self.threads, "batch": self.batch, "deterministic": algorithms}
+        running: dict[str, str | int] = {"threads": self.slot.threads, "batch": self.slot.batch}
+        named: dict[str, str | int] = {"output": self.slot.output} if self.slot.output else {}
+        return describe(self.device) | running | {"dtype": self.dtype, "deterministic": algorithms} | named
 
 
 @dataclass(frozen=True)
 class TorchModel:
     """A runner and what is known of it; `recheck` raises AuditError where it is no longer what was loaded."""
 
-    role: Role
     name: str
     format: str
     sha256: str
@@ -87,15 +107,21 @@ class TorchModel:
     parameters: int
     nonzero: int
     classes: int
+    class_names: tuple[str, ...]
     runner: Runner
     runtime: Mapping[str, str | int]
     recheck: Callable[[], None]
     deviations: tuple[str, ...] = ()
 
     @property
+    def role(self) -> Role:
+        """Its part in the audit."""
+        return self.runner.slot.role
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """What is applied inside, before the module."""
-        return self.runner.preprocessing
+        return self.runner.slot.preprocessing
 
     def __call__(self, x: Tensor, /) -> Tensor:
         return self.runner(x)
@@ -105,17 +131,20 @@ class TorchModel:
         self.recheck()
 
 
-def start(runner: Runner, shape: tuple[int, int, int]) -> tuple[Runner, int]:
-    """Put a module into inference mode on its device and run blank items of `shape` (C, H, W).
+def start(label: str, module: Module, slot: Slot) -> tuple[Runner, int]:
+    """Put a module into inference mode on the device of its slot and run blank items.
 
-    Gives the runner and the number of classes; it is strict unless the module uses an operation that has no
-    deterministic implementation. Raises AuditError where the module fails.
+    Gives the runner and the number of classes. It is strict unless the module uses an operation that has no
+    deterministic implementation; it takes the element type of its first floating-point parameter, unless another is
+    declared. Raises AuditError where the module fails.
     """
+    target = resolve_device(slot.device)
     try:
-        runner.module.requires_grad_(False).eval().to(runner.device)
+        module.requires_grad_(False).eval().to(target)
     except (Exception, SystemExit) as error:  # code of others, or a device without room
-        raise AuditError(f"{runner.label}: cannot be moved to {runner.device} ({first_line(error)})", _HINT) from error
-    blank = torch.zeros(2, *shape, device="cpu")
+        raise AuditError(f"{label}: cannot be moved to {target} ({first_line(error)})", _HINT) from error
+    runner = Runner(label, module, slot, target, _dtype(module, slot, label))
+    blank = torch.zeros(2, *slot.shape, device="cpu")
     try:
         return runner, runner(blank).shape[1]
     except AuditError as error:
@@ -123,6 +152,19 @@ def start(runner: Runner, shape: tuple[int, int, int]) -> tuple[Runner, int]:
             raise
     lenient = replace(runner, strict=False)
     return lenient, lenient(blank).shape[1]
+
+
+def _dtype(module: Module, slot: Slot, label: str) -> str:
+    own = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
+    declared = slot.preprocessing.dtype
+    found = str(own).removeprefix("torch.") if declared == "auto" else declared
+    try:
+        slot.preprocessing.check(found)
+        return str(np.dtype(found))
+    except (ValueError, TypeError) as error:
+        raise AuditError(
+            f"{label}: cannot be fed ({first_line(error)})", f"Correct the {slot.role}'s preprocessing."
+        ) from error
 
 
 def copied(module: Module, label: str) -> Module:

@@ -4,17 +4,20 @@ It is bit-stable across runs, processes and batch sizes with all graph optimisat
 torch is not. A file is read once; what is hashed are the bytes that are run.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.errors import AuditError
-from audit.models import files, graph
-from audit.models.adapter import Preprocessing
+from audit.models import files, graph, interface
+from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format, ModelFile
 from audit.models.graph import HINT, first_line
+from audit.models.interface import Interface
 from audit.runtime import processor
 from audit.types import Role
 
@@ -23,34 +26,82 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PROVIDER = "CPUExecutionProvider"
+_SAME = 1e-5
+"""Of the largest score: how far kernels for another batch size may move one."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A session and its interface: float32 [N, …] as the preprocessing leaves it → scores float32 [N, classes].
+
+    Where the file fixes its batch at B, `freed` says that a copy without that limit runs in its place; else items run
+    in pieces of B, the last one filled up with copies of its first.
+    """
+
+    path: Path
+    session: "onnxruntime.InferenceSession"
+    interface: Interface
+    preprocessing: Preprocessing
+    freed: int | None = None
+
+    def __call__(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Raises AuditError, naming the file, for whatever goes wrong inside."""
+        typed = self.preprocessing.typed(x, self.interface.dtype)
+        fed, size = typed.reshape(len(x), *self.interface.item), self.interface.batch
+        if size is None:
+            return self._run(fed)
+        return np.concatenate([self._piece(fed[start : start + size], size) for start in range(0, len(fed), size)])
+
+    def _piece(self, fed: NDArray[np.generic], size: int) -> NDArray[np.float32]:
+        return self._run(fed[np.arange(size) % len(fed)])[: len(fed)]
+
+    def _run(self, fed: NDArray[np.generic]) -> NDArray[np.float32]:
+        try:
+            out = self.session.run([self.interface.given], {self.interface.taken: fed})[0]
+        except Exception as error:  # as in _session
+            shape = " × ".join(map(str, fed.shape[1:]))
+            raise AuditError(f"{self.path}: fails on inputs of {shape} ({first_line(error)})", HINT) from error
+        return interface.scores(out, len(fed), self.path)
+
+    @property
+    def described(self) -> dict[str, str | int]:
+        """What of its form could change an output, or which of several it is."""
+        fixed = {} if self.interface.batch is None else {"batch": self.interface.batch}
+        freed = {} if self.freed is None else {"batch": f"any, in the file {self.freed}"}
+        return {"output": self.interface.given, **fixed, **freed}
 
 
 @dataclass(frozen=True)
 class OnnxModel:
     """A loaded network: callable on float32 [N, C, H, W] in [0, 1]; gives raw outputs float32 [N, classes]."""
 
-    role: Role
+    slot: Slot
     path: Path
     sha256: str
+    digests: Mapping[str, str]
     size: int
     parameters: int
     nonzero: int
     classes: int
-    preprocessing: Preprocessing
-    threads: int
-    session: "onnxruntime.InferenceSession"
-    input_name: str
+    class_names: tuple[str, ...]
+    network: Network
     format: str = Format.ONNX.value
     deviations: tuple[str, ...] = ()
 
     def __call__(self, x: "Tensor", /) -> "Tensor":
         import torch
 
-        feed = {self.input_name: self.preprocessing.apply(x.numpy())}
-        try:
-            return torch.from_numpy(self.session.run(None, feed)[0])
-        except Exception as error:  # as in _session
-            raise AuditError(f"{self.path}: fails on the data ({first_line(error)})", HINT) from error
+        return torch.from_numpy(self.network(self.slot.preprocessing.apply(x.numpy())))
+
+    @property
+    def role(self) -> Role:
+        """Its part in the audit."""
+        return self.slot.role
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is applied inside, before the network."""
+        return self.slot.preprocessing
 
     @property
     def runtime(self) -> dict[str, str | int]:
@@ -62,9 +113,9 @@ class OnnxModel:
             "version": onnxruntime.__version__,
             "provider": _PROVIDER,
             "optimisation": "all",
-            "threads": self.threads,
+            "threads": self.slot.threads,
             "processor": processor(),
-        }
+        } | self.network.described
 
     @property
     def name(self) -> str:
@@ -73,30 +124,53 @@ class OnnxModel:
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file on disk is no longer the one that was audited."""
-        files.verify_unchanged(self.path, self.sha256)
+        files.verify_unchanged(self.path, self.digests)
 
 
-def load(
-    file: ModelFile, role: Role, shape: tuple[int, int, int], preprocessing: Preprocessing, threads: int
-) -> OnnxModel:
-    """Check and start a model for items of `shape` (C, H, W); raises AuditError for anything unusable."""
+def load(file: ModelFile, slot: Slot) -> OnnxModel:
+    """Check and start a model; raises AuditError for anything unusable."""
     path = file.path
-    parameters, nonzero = graph.weights(file.content, path)
-    session = _session(file.content, path, threads)
-    name = _interface(session, shape, preprocessing, path)
+    stored = graph.examine(file.content, path)
+    network = _network(file.content, path, slot)
+    if network.interface.batch is not None:
+        network = _freed(network, file.content, slot) or network
+    blank = slot.preprocessing.apply(np.zeros((2, *slot.shape), np.float32))
+    classes = network(blank).shape[1]
     return OnnxModel(
-        role=role,
+        slot=slot,
         path=path,
         sha256=file.sha256,
-        size=len(file.content),
-        parameters=parameters,
-        nonzero=nonzero,
-        classes=_trial(session, name, shape, preprocessing, path),
-        preprocessing=preprocessing,
-        threads=threads,
-        session=session,
-        input_name=name,
+        digests=file.digests,
+        size=file.size,
+        parameters=stored.parameters,
+        nonzero=stored.nonzero,
+        classes=classes,
+        class_names=slot.class_names(stored.class_names, classes, str(path)),
+        network=network,
     )
+
+
+def _network(content: bytes, path: Path, slot: Slot) -> Network:
+    session = _session(content, path, slot.threads)
+    return Network(path, session, interface.of(session, slot, path), slot.preprocessing)
+
+
+def _freed(fixed: Network, content: bytes, slot: Slot) -> Network | None:
+    """The network without its limit on the batch, where it then answers random items as it did; else None.
+
+    A graph may hold the size in other places too, as in a Reshape: then it fails or answers otherwise.
+    """
+    size = fixed.interface.batch or 1
+    x = np.random.default_rng(0).random((2 * size + 1, *slot.shape), np.float32)
+    x = slot.preprocessing.apply(x)
+    try:
+        free = replace(_network(graph.without_batch(content), fixed.path, slot), freed=size)
+        found = free(x)
+    except AuditError:
+        return None
+    expected = fixed(x)
+    bound = _SAME * float(np.abs(expected).max(initial=0.0))
+    return free if found.shape == expected.shape and bool((np.abs(found - expected) <= bound).all()) else None
 
 
 def _session(content: bytes, path: Path, threads: int) -> "onnxruntime.InferenceSession":
@@ -114,59 +188,3 @@ def _session(content: bytes, path: Path, threads: int) -> "onnxruntime.Inference
         return ort.InferenceSession(content, options, providers=[_PROVIDER])
     except Exception as error:  # onnxruntime raises from unrelated hierarchies, some of them private
         raise AuditError(f"{path}: onnxruntime cannot load it ({first_line(error)})", HINT) from error
-
-
-def _interface(
-    session: "onnxruntime.InferenceSession", shape: tuple[int, int, int], preprocessing: Preprocessing, path: Path
-) -> str:
-    """The name of the only input, after its declaration and that of the only output have been checked."""
-    try:
-        taken, given = session.get_inputs(), session.get_outputs()
-        if len(taken) != 1 or len(given) != 1:
-            found = f"{[i.name for i in taken]} → {[o.name for o in given]}"
-            raise AuditError(f"{path}: needs one input and one output, has {found}", "Export the classifier alone.")
-        _check_input(taken[0], shape, preprocessing, path)
-        if given[0].type != "tensor(float)":
-            raise AuditError(f"{path}: its output is {given[0].type}, not tensor(float)", "Export in float32.")
-        return str(taken[0].name)
-    except UnicodeDecodeError as error:
-        raise AuditError(f"{path}: not a valid ONNX file (a name in it is not UTF-8)", HINT) from error
-
-
-def _check_input(found: Any, shape: tuple[int, int, int], preprocessing: Preprocessing, path: Path) -> None:
-    """Compare the declared input with what the data will be; dynamic dimensions fit anything."""
-    if found.type != "tensor(float)":
-        raise AuditError(f"{path}: its input is {found.type}, not tensor(float)", "Export with a float32 input.")
-    expected = preprocessing.model_shape(shape)
-    declared = list(found.shape)
-    if len(declared) != 4 or any(isinstance(d, int) and d != e for d, e in zip(declared[1:], expected, strict=False)):
-        sizes = " × ".join(map(str, declared[1:]))
-        raise AuditError(
-            f"{path}: takes inputs of {sizes}, but the data are {' × '.join(map(str, expected))} "
-            f"({preprocessing.layout[1:]})",
-            "Use the test set that belongs to this model, or declare the layout in the audit file.",
-        )
-    if isinstance(declared[0], int):
-        raise AuditError(
-            f"{path}: its batch size is fixed at {declared[0]}", "Export it with a dynamic batch dimension."
-        )
-
-
-def _trial(
-    session: "onnxruntime.InferenceSession",
-    name: str,
-    shape: tuple[int, int, int],
-    preprocessing: Preprocessing,
-    path: Path,
-) -> int:
-    """Run two blank items; gives the number of classes."""
-    try:
-        out = session.run(None, {name: preprocessing.apply(np.zeros((2, *shape), np.float32))})[0]
-    except Exception as error:  # as in _session
-        raise AuditError(f"{path}: fails on an input of {shape} ({first_line(error)})", HINT) from error
-    if not isinstance(out, np.ndarray) or out.ndim != 2 or len(out) != 2 or out.shape[1] < 2:
-        raise AuditError(
-            f"{path}: gives outputs of shape {np.shape(out)} for 2 items, not (2, classes)",
-            "Export the classifier with one score per class.",
-        )
-    return int(out.shape[1])

@@ -1,13 +1,11 @@
 """Weights without a network: torch state dicts and safetensors, read so that nothing in them can run.
 
-Whatever executes code when it is loaded (pickled modules, TorchScript archives, `.pt2` programs) is refused.
+Whatever executes code when it is loaded (pickled modules, TorchScript archives, `.pt2` programs) is refused here.
 torch reads pickles with `weights_only=True`, which builds tensors and containers and calls nothing else.
 """
 
 import io
-import re
 import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,10 +13,11 @@ import torch
 from torch import Tensor
 
 from audit.errors import AuditError
+from audit.models import archive
+from audit.models.archive import HINT, Held
 from audit.models.files import Format, ModelFile
 from audit.models.graph import first_line
 
-HINT = "Save the weights alone: torch.save(model.state_dict(), path), or safetensors.torch.save_file."
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 
 
@@ -73,55 +72,36 @@ def _safetensors(file: ModelFile) -> dict[str, Tensor]:
 
 
 def _checkpoint(file: ModelFile) -> dict[str, Tensor]:
-    if file.content.startswith(b"PK"):
-        _refuse_programs(file)
+    found = archive.held(file)
+    if found is not Held.WEIGHTS:
+        raise refused(file, found)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file fails anywhere inside torch's reader
-        raise _refusal(file, error) from error
-    return _unwrapped(found, file)
+        raise _damaged(file, error) from error
+    return _unwrapped(state, file)
 
 
-def _refuse_programs(file: ModelFile) -> None:
-    """Name the archives that hold a program, which would run when loaded."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise AuditError(f"{file.path}: not a complete torch checkpoint ({first_line(error)})", HINT) from error
-    inner = [name.partition("/")[2] for name in names]
-    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
-        raise _executable(file, "a TorchScript archive")
-    if {"archive_format", "models/model.json"} & set(inner) or "serialized_exported_program.json" in names:
-        raise _executable(file, "an exported program (.pt2)")
-    if "data.pkl" not in inner:
-        raise AuditError(f"{file.path}: a zip archive, but not a torch checkpoint", HINT)
+def refused(file: ModelFile, found: Held) -> AuditError:
+    """The error for a file that would run code when loaded."""
+    what = found.value
+    if found is Held.PICKLE:
+        what = f"a pickle that calls {', '.join(map(repr, archive.called(file)[:5]))}"
+    return AuditError(
+        f"{file.path}: is {what}; loading one executes code from the file, so it is refused",
+        f"{HINT} If you trust whoever made the file, run with --trust-code.",
+    )
 
 
-def _executable(file: ModelFile, what: str) -> AuditError:
-    return AuditError(f"{file.path}: is {what}; loading one executes code from the file, so it is refused", HINT)
-
-
-def _refusal(file: ModelFile, error: Exception) -> AuditError:
-    code = _foreign_names(file, error)
-    if code:
-        return _executable(file, f"a pickle that calls {', '.join(map(repr, code[:5]))}")
+def _damaged(file: ModelFile, error: Exception) -> AuditError:
     if not file.content.startswith((b"PK", b"\x80\x02")):
         return AuditError(f"{file.path}: is a pickle of protocol {file.content[1]}, not a torch state dict", HINT)
     reason = first_line(error.__context__ or error)  # torch wraps it in advice to load the file unsafely
     return AuditError(f"{file.path}: not a torch state dict ({reason[:200]})", HINT)
-
-
-def _foreign_names(file: ModelFile, error: Exception) -> list[str]:
-    """What the pickle would call, by torch's own reading of it, which calls nothing; [] where it is only damaged."""
-    try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(file.content)))
-    except Exception:  # torch lists them for its zip format alone, and stops at damage
-        return re.findall(r"nsupported (?:global: )?GLOBAL (\S+)", str(error))
 
 
 def _unwrapped(found: Any, file: ModelFile) -> dict[str, Tensor]:

@@ -1,0 +1,134 @@
+"""What an ONNX file declares of its input and its outputs, and how items and scores fit that."""
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.errors import AuditError
+from audit.models.adapter import Slot
+from audit.models.graph import HINT
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_TYPES = {"float": "float32", "float16": "float16", "double": "float64", "uint8": "uint8"}
+"""Element types that a network can take, by onnxruntime's names; scores may be of the same but for uint8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """The input and the output that count: `item` is the shape of one item, `batch` the only size that runs or None."""
+
+    taken: str
+    dtype: str
+    item: tuple[int, ...]
+    batch: int | None
+    given: str
+
+
+def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path) -> Interface:
+    """The interface of a file for the items of a slot; raises AuditError where they do not fit it."""
+    try:
+        taken, given = session.get_inputs(), session.get_outputs()
+        if len(taken) != 1:
+            raise AuditError(
+                f"{path}: needs one input, has {[each.name for each in taken]}", "Export the network for images alone."
+            )
+        output = _output({str(each.name): each for each in given}, slot, path)
+        dtype = _dtype(taken[0], slot, path)
+        batch, *declared = list(taken[0].shape) or [None]
+        return Interface(
+            taken=str(taken[0].name),
+            dtype=dtype,
+            item=_item(declared, slot, path),
+            batch=batch if isinstance(batch, int) else None,
+            given=str(output.name),
+        )
+    except UnicodeDecodeError as error:
+        raise AuditError(f"{path}: not a valid ONNX file (a name in it is not UTF-8)", HINT) from error
+
+
+def _output(given: dict[str, Any], slot: Slot, path: Path) -> Any:
+    """The output that the audit file names, or the only one."""
+    if slot.output and slot.output not in given:
+        raise AuditError(
+            f"{path}: has no output {slot.output!r}, but {', '.join(map(repr, given))}",
+            f"Name the {slot.role}'s output.",
+        )
+    if not slot.output and len(given) != 1:
+        raise AuditError(
+            f"{path}: has {len(given)} outputs: {', '.join(map(repr, given))}",
+            f"Name the one with the class scores: output = … for the {slot.role} in the audit file.",
+        )
+    found = given[slot.output or next(iter(given))]
+    if _TYPES.get(_element(found), "uint8") == "uint8":
+        raise AuditError(
+            f"{path}: its output {found.name!r} is {found.type}, not floating-point", "Export the class scores."
+        )
+    return found
+
+
+def _dtype(taken: Any, slot: Slot, path: Path) -> str:
+    dtype = _TYPES.get(_element(taken))
+    if dtype is None:
+        raise AuditError(
+            f"{path}: its input is {taken.type}, not a tensor of {', '.join(_TYPES.values())}", "Export it for images."
+        )
+    try:
+        slot.preprocessing.check(dtype)
+    except ValueError as error:
+        raise AuditError(f"{path}: {error}", f"Correct the {slot.role}'s preprocessing in the audit file.") from error
+    return dtype
+
+
+def _element(declared: Any) -> str:
+    return str(declared.type).removeprefix("tensor(").removesuffix(")")
+
+
+def _item(declared: list[int | str | None], slot: Slot, path: Path) -> tuple[int, ...]:
+    """The shape of an item as the file wants it: as the data are, or the same values in one row.
+
+    Sizes that the file leaves open fit anything. Where it declares three axes they must be those of an image in the
+    declared layout, for an image with its axes taken for others would pass unnoticed; any order is right only where the
+    items are a row themselves.
+    """
+    expected = slot.preprocessing.model_shape(slot.shape)
+    fixed = [size for size in declared if isinstance(size, int)]
+    row = sum(size > 1 for size in slot.shape) <= 1
+    if len(declared) == len(expected) and all(
+        size == e for size, e in zip(declared, expected, strict=True) if isinstance(size, int)
+    ):
+        return expected
+    open_sizes = len(declared) - len(fixed)
+    if declared and (len(declared) != len(expected) or row) and open_sizes <= 1 and prod(fixed) > 0:
+        rest, odd = divmod(prod(expected), prod(fixed))
+        if not odd and (open_sizes or rest == 1):
+            return tuple(size if isinstance(size, int) else rest for size in declared)
+    sizes = " × ".join(map(str, declared)) or "no size"
+    raise AuditError(
+        f"{path}: takes inputs of {sizes}, but the data are {' × '.join(map(str, expected))} "
+        f"({slot.preprocessing.layout[1:]})",
+        "Use the test set that belongs to this model, or declare layout or resize in the audit file.",
+    )
+
+
+def scores(out: Any, items: int, path: Path) -> NDArray[np.float32]:
+    """The class scores of `items` items, float32 [N, classes]; axes of length 1 behind the classes are dropped.
+
+    Raises AuditError for any other shape.
+    """
+    if not isinstance(out, np.ndarray) or out.ndim < 2 or len(out) != items or prod(out.shape[1:]) != out.shape[1]:
+        raise AuditError(
+            f"{path}: gives outputs of shape {np.shape(out)} for {items} items, not ({items}, classes)",
+            "Export the classifier with one score per class.",
+        )
+    if out.shape[1] < 2:
+        raise AuditError(
+            f"{path}: gives one score for each item, not one per class",
+            "Export the classifier with one score per class.",
+        )
+    return out.reshape(items, -1).astype(np.float32, copy=False)
