@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audit.digest import Json
 from audit.findings import Finding, Metric, Missing
+from audit.structure import Structure
 from audit.types import PAIR, Claim, DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ class Model(Protocol):
 
     def __call__(self, x: "Tensor", /) -> "Tensor": ...
 
+    def structure(self) -> Structure | Missing:
+        """What its weights really are; Missing where that cannot be told."""
+        ...
+
     def verify_unchanged(self) -> None: ...
 
 
@@ -281,6 +286,10 @@ class LedgerView(Protocol):
 
     def class_counts(self) -> tuple[int, ...]: ...
 
+    def structure(self, role: Role, /) -> Structure | Missing:
+        """What the weights of a model are; of a check that asked for it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -293,10 +302,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a check needs and what it promises in return."""
+    """What a check needs and what it promises in return: probes, and with `structure` the weights of all models."""
 
     probes: tuple[Probe, ...]
     claims: tuple[Claim, ...]
+    structure: bool = False
 
 
 class Check(Protocol):

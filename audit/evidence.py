@@ -54,6 +54,31 @@ class Adapter(Record):
     )
 
 
+class LayerRecord(Record):
+    """A convolution or linear map, as `audit.structure.Layer` describes it."""
+
+    name: str
+    kind: Literal["convolution", "linear"]
+    shape: tuple[int, ...] = Field(description="filters, inputs of a filter, then the kernel")
+    groups: int
+    positions: int = Field(description="places where each weight is applied to one item; 0: not known")
+    nonzero: int
+    dead_filters: int = Field(description="filters without a weight other than zero")
+    dead_channels: int = Field(description="inputs that no filter of their group uses")
+    blocks: tuple[int, ...] = Field(description="blocks of 4, 4 and 8 neighbouring inputs")
+    conforming: tuple[int, ...] = Field(description="those of them that keep 1:4, 2:4 and 4:8")
+
+
+class StructureRecord(Record):
+    """What the weights of a model really are, as its operators receive them."""
+
+    layers: tuple[LayerRecord, ...] = ()
+    parameters: int = Field(0, description="all values: weights, biases, scales and shifts of normalisations")
+    nonzero: int = 0
+    compressed: int = Field(0, description="bytes that zlib needs for the values as float32")
+    unknown: str = Field("", description="why it could not be told; '' where it could")
+
+
 class ModelRecord(Record):
     """A model that took part, identified by its digest; what its file is called stands in `Run.names`."""
 
@@ -63,6 +88,7 @@ class ModelRecord(Record):
     bytes: int
     parameters: int = Field(description="weights as stored in the file")
     nonzero: int = Field(description="weights stored in the file that are not zero")
+    structure: StructureRecord | None = Field(None, description="null where no check asked for it")
     adapter: Adapter
     runtime: dict[str, str | int] = Field(description="engine, version, provider, threads, optimisation")
 

@@ -16,6 +16,7 @@ from audit.evidence import ProbeRecord
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
 from audit.ledger import Ledger
 from audit.plan import Asked, PlanFile
+from audit.structure import UNKNOWN, Layer, Structure
 from audit.types import Claim, DataRole, OutputKind, Role
 
 _KEPT = 3
@@ -100,6 +101,16 @@ class View:
     def class_counts(self) -> tuple[int, ...]:
         """Distinct items per class of the test set."""
         return self.plan.dataset(DataRole.TEST).per_class
+
+    def structure(self, role: Role, /) -> Structure | Missing:
+        """What the weights of a model are, as it was put down in the plan."""
+        found = self.plan.model(role).structure
+        if found is None:
+            return Missing(UNKNOWN, "nobody asked for it before the run")
+        if found.unknown:
+            return Missing(UNKNOWN, found.unknown)
+        layers = tuple(Layer(**layer.model_dump()) for layer in found.layers)
+        return Structure(layers, found.parameters, found.nonzero, found.compressed)
 
     def _censuses(self, role: Role) -> list[Census | Missing]:
         for probe in self.plan.plan.probes:

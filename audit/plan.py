@@ -59,6 +59,7 @@ class Asked:
     claims: Mapping[Claim, Check]
     metrics: Mapping[str, Metric]
     skipped: tuple[str, ...] = ()
+    structure: bool = False
 
 
 def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) -> Asked:
@@ -66,8 +67,10 @@ def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) 
     probes: dict[str, Probe] = {}
     claims: dict[Claim, Check] = {}
     metrics: dict[str, Metric] = {}
+    structure = False
     for check in checks:
         wanted = _asked(check, context)
+        structure |= wanted.structure and check.name not in skipped
         own = {metric.name: metric for metric in check.metrics}
         for probe in () if check.name in skipped else wanted.probes:
             if probes.setdefault(_identity(probe, check), probe) != probe:
@@ -85,7 +88,7 @@ def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) 
                 "Mend or uninstall the package of that check.",
             )
         metrics.update(own)
-    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped))
+    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped), structure)
 
 
 def _asked(check: Check, context: Context) -> Ask:

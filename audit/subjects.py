@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,23 @@ from audit.data import manifest, sources
 from audit.data.manifest import METHOD_SET
 from audit.digest import Json
 from audit.errors import AuditError
-from audit.evidence import Adapter, DataRecord, ModelRecord, PartialRecord, Parties, PolicyRecord, Tool
+from audit.evidence import (
+    Adapter,
+    DataRecord,
+    ModelRecord,
+    PartialRecord,
+    Parties,
+    PolicyRecord,
+    StructureRecord,
+    Tool,
+)
+from audit.findings import Missing
 from audit.models import adapter, files, loading
 from audit.models.adapter import Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.plan import Asked, PlanFile
 from audit.request import AuditFile, ModelEntry
+from audit.structure import Structure
 from audit.types import DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
@@ -245,7 +256,7 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
     stored = plan.kept(asked.probes, items, len(classes), terms.ledger_budget)
     return PlanFile(
         tool=tool(),
-        models=tuple(_model_record(model, terms) for model in subjects.models.values()),
+        models=tuple(_model_record(model, terms, asked) for model in subjects.models.values()),
         data=tuple(_data_record(source, classes) for source in subjects.data.values()),
         plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, stored, subjects.partial),
         policy=policy,
@@ -278,7 +289,7 @@ def tool() -> Tool:
     )
 
 
-def _model_record(model: Model, terms: Terms) -> ModelRecord:
+def _model_record(model: Model, terms: Terms, asked: Asked) -> ModelRecord:
     preprocessing = model.preprocessing
     return ModelRecord(
         role=model.role.value,
@@ -287,6 +298,7 @@ def _model_record(model: Model, terms: Terms) -> ModelRecord:
         bytes=model.size,
         parameters=model.parameters,
         nonzero=model.nonzero,
+        structure=_structure_record(model.structure()) if asked.structure else None,
         adapter=Adapter(
             layout=preprocessing.layout,
             range=preprocessing.range,
@@ -299,6 +311,12 @@ def _model_record(model: Model, terms: Terms) -> ModelRecord:
         ),
         runtime=dict(model.runtime),
     )
+
+
+def _structure_record(found: Structure | Missing) -> StructureRecord:
+    if isinstance(found, Missing):
+        return StructureRecord(unknown=found.detail)
+    return StructureRecord.model_validate(asdict(found))
 
 
 def _data_record(source: DataSource, classes: tuple[str, ...]) -> DataRecord:

@@ -54,6 +54,7 @@ class Unit(StrEnum):
     POINTS = "points"
     DISTANCE = "distance"
     ITEMS = "items"
+    LAYERS = "layers"
 
     @property
     def scale(self) -> float:

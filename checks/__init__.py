@@ -7,6 +7,7 @@ CHECKS: dict[str, str] = {
     "accuracy": "checks.accuracy:Accuracy",
     "functional": "checks.functional:Functional",
     "noise": "checks.noise:NoiseSimilarity",
+    "structure": "checks.structure:EffectiveWeights",
     # Last: it counts over all probes, which the others have then read already.
     "integrity": "checks.integrity:Integrity",
 }

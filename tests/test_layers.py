@@ -12,7 +12,9 @@ from tests.world import World
 
 ROOT = Path(audit.__file__).parent.parent
 PURE = {"errors", "types"}
-CHECKS_MAY_USE = {f"audit.{name}" for name in ("types", "findings", "contracts", "stats", "randomness", "digest")}
+CHECKS_MAY_USE = {
+    f"audit.{name}" for name in ("types", "findings", "contracts", "stats", "randomness", "digest", "structure")
+}
 
 
 def imported(path: Path) -> set[str]:

@@ -16,9 +16,12 @@ from torch.nn import Module
 
 from audit import digest
 from audit.errors import AuditError
+from audit.findings import Missing
+from audit.models import torch_structure
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.device import describe, reproducible, resolve_device
 from audit.models.graph import first_line
+from audit.structure import UNKNOWN, Structure
 from audit.types import Role
 
 _NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled")
@@ -125,6 +128,16 @@ class TorchModel:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         return self.runner(x)
+
+    def structure(self) -> Structure | Missing:
+        """What its weights really are, as its operators receive them in one pass."""
+        blank = torch.zeros(1, *self.runner.slot.shape, device="cpu")
+        try:
+            return torch_structure.of(self.runner.module, lambda: self.runner(blank), self.runner.slot.batch)
+        except AuditError:
+            raise
+        except Exception as error:  # operators that cannot be watched
+            return Missing(UNKNOWN, f"{self.name}: its weights could not be watched ({first_line(error)})")
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where what was audited is not what is there now."""

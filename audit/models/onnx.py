@@ -6,6 +6,7 @@ torch is not. A file is read once; what is hashed are the bytes that are run.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError
-from audit.models import files, graph, interface
+from audit.findings import Missing
+from audit.models import external, files, graph, interface, onnx_structure
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format, ModelFile
 from audit.models.graph import HINT, first_line
 from audit.models.interface import Interface
 from audit.runtime import processor
+from audit.structure import Structure
 from audit.types import Role
 
 if TYPE_CHECKING:
@@ -46,11 +49,15 @@ class Network:
 
     def __call__(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Raises AuditError, naming the file, for whatever goes wrong inside."""
-        typed = self.preprocessing.typed(x, self.interface.dtype)
-        fed, size = typed.reshape(len(x), *self.interface.item), self.interface.batch
+        fed, size = self.feed(x)[self.interface.taken], self.interface.batch
         if size is None:
             return self._run(fed)
         return np.concatenate([self._piece(fed[start : start + size], size) for start in range(0, len(fed), size)])
+
+    def feed(self, x: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+        """What the session takes for preprocessed items."""
+        typed = self.preprocessing.typed(x, self.interface.dtype)
+        return {self.interface.taken: typed.reshape(len(x), *self.interface.item)}
 
     def _piece(self, fed: NDArray[np.generic], size: int) -> NDArray[np.float32]:
         return self._run(fed[np.arange(size) % len(fed)])[: len(fed)]
@@ -121,6 +128,20 @@ class OnnxModel:
     def name(self) -> str:
         """What its file is called."""
         return self.path.name
+
+    def structure(self) -> Structure | Missing:
+        """What its weights really are, as onnxruntime computes them for blank items."""
+        file = external.complete(files.read(self.path, self.role))
+        if file.sha256 != self.sha256:
+            raise AuditError(f"{self.path}: changed during the audit", "Run the audit again.")
+        items = self.network.interface.batch or self.network.freed or 1
+        return onnx_structure.of(file.content, self.path, items, partial(self._run_blank, items))
+
+    def _run_blank(self, items: int, content: bytes, outputs: list[str]) -> list[NDArray[np.generic]]:
+        session = _session(content, self.path, self.slot.threads)
+        x = np.zeros((items, *self.slot.shape), np.float32)
+        found: list[NDArray[np.generic]] = session.run(outputs, self.network.feed(self.slot.preprocessing.apply(x)))
+        return found
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file on disk is no longer the one that was audited."""

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import JsonValue
 
 from audit.evidence import DataRecord, Evidence, FindingRecord
-from audit.report import curves, levels, numbers, plots, scopes, sentences, templates
+from audit.report import curves, levels, numbers, plots, scopes, sentences, templates, weights
 from audit.report.rows import MARKS, clean
 from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results
 
@@ -69,6 +69,8 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "tabled": bool(tabled),
         "by_level": levels.heading(panels),
         "level_tables": levels.tables(panels),
+        "weights": weights,
+        "layers": weights.layers(evidence),
         "most_waived": MOST_WAIVED,
         "drawn": min(total, plots.MOST_ROWS),
         "total": total,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
-_DIGITS = {"%": 2, "points": 2, "items": 0}
+_DIGITS = {"%": 2, "points": 2, "items": 0, "layers": 0}
 _MOST_DIGITS = 8
 _SAME = 1e-9  # 0.029 × 100 is 2.9000000000000004
 

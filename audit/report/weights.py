@@ -1,0 +1,84 @@
+"""What the weights really are, as the certificate prints it: a notice, a line for each model, a table of the layers."""
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from math import prod
+
+from audit.evidence import Evidence, LayerRecord, ModelRecord, StructureRecord
+from audit.report import numbers
+from audit.report.view import model
+
+MOST_LAYERS = 200
+_UNCHANGED = 0.001
+"""Prune ratio below which a candidate is called not pruned: rounding of folded normalisations makes some zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer of the candidate beside the reference's in the same place, '' where there is none."""
+
+    name: str
+    kind: str
+    shape: str
+    zeros: str
+    reference: str
+    dead: str
+
+
+def told(record: ModelRecord) -> str:
+    """One model in a line; '' where no check asked."""
+    found = record.structure
+    if found is None:
+        return ""
+    if found.unknown:
+        return f"not known: {found.unknown}"
+    return f"{numbers.count(found.parameters)}, of which zero: {numbers.share(found.parameters - found.nonzero, found.parameters)}"
+
+
+def notice(evidence: Evidence) -> str:
+    """What a reader must know before anything else: that nothing was pruned; '' otherwise."""
+    pair = _pair(evidence)
+    if pair is None or not pair[0].nonzero:
+        return ""
+    ratio = 1 - pair[1].nonzero / pair[0].nonzero
+    if ratio >= _UNCHANGED:
+        return ""
+    return (
+        "The candidate is not pruned: as its operators receive them, "
+        f"{numbers.count(pair[1].nonzero)} of its values are not zero, and {numbers.count(pair[0].nonzero)} of the "
+        "reference’s."
+    )
+
+
+def layers(evidence: Evidence) -> list[LayerRow]:
+    """The candidate's layers in their order; [] where they are not known."""
+    pair = _pair(evidence)
+    if pair is None:
+        return []
+    reference, candidate = (found.layers for found in pair)
+    alike = len(reference) == len(candidate)
+    pairs = zip_longest(candidate[:MOST_LAYERS], reference[: MOST_LAYERS if alike else 0])
+    return [_row(mine, other) for mine, other in pairs if mine is not None]
+
+
+def _row(mine: LayerRecord, other: LayerRecord | None) -> LayerRow:
+    return LayerRow(
+        name=mine.name,
+        kind=mine.kind,
+        shape=" × ".join(map(str, mine.shape)),
+        zeros=_zeros(mine),
+        reference="" if other is None else _zeros(other),
+        dead=f"{numbers.count(mine.dead_filters)} of {numbers.count(mine.shape[0])}",
+    )
+
+
+def _zeros(layer: LayerRecord) -> str:
+    weights = prod(layer.shape)
+    return numbers.share(weights - layer.nonzero, weights)
+
+
+def _pair(evidence: Evidence) -> tuple[StructureRecord, StructureRecord] | None:
+    """Reference and candidate, where both are known."""
+    found = [record.structure for role in ("reference", "candidate") if (record := model(evidence, role))]
+    known = [each for each in found if each is not None and not each.unknown]
+    return (known[0], known[1]) if len(known) == 2 else None
