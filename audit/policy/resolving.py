@@ -8,7 +8,7 @@ from audit import digest
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import CriterionRecord, PolicyRecord
-from audit.findings import Metric
+from audit.findings import Kind, Metric
 from audit.plan import Asked
 from audit.policy import standing, waiving
 from audit.policy.expanding import Limit, expand
@@ -133,8 +133,14 @@ def _unfit(
         yield AuditError(f"{place}: {own.claim} is in {metric.unit}, not in {own.unit}", "Correct the unit.")
     elif own.sense != metric.better:
         yield AuditError(f"{where}: {own.claim} is limited by {metric.better}", f"Write {metric.better} instead.")
-    elif not metric.low * metric.unit.scale < own.limit < metric.high * metric.unit.scale:
+    elif not _sensible(own.limit / metric.unit.scale, metric):
         yield _out_of_range(source.entry("criterion", limit.entry, own.sense), own, metric)
+
+
+def _sensible(limit: float, metric: Metric) -> bool:
+    """Whether a limit can be kept and can be broken; what is counted can be at the good end of its range itself."""
+    best = metric.low if metric.better is Sense.AT_MOST else metric.high
+    return metric.low < limit < metric.high or (metric.kind is Kind.COUNTED and limit == best)
 
 
 def _out_of_range(where: str, own: CriterionRecord, metric: Metric) -> AuditError:

@@ -32,7 +32,8 @@ def told(record: ModelRecord) -> str:
         return ""
     if found.unknown:
         return f"not known: {found.unknown}"
-    return f"{numbers.count(found.parameters)}, of which zero: {numbers.share(found.parameters - found.nonzero, found.parameters)}"
+    zeros = numbers.share(found.parameters - found.nonzero, found.parameters)
+    return f"{numbers.count(found.parameters)}, of which zero: {zeros}"
 
 
 def notice(evidence: Evidence) -> str:
