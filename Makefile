@@ -18,7 +18,7 @@ test: $(BIN)/pytest
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto
 
 $(BIN)/pytest: $(BIN)/prune-audit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
