@@ -67,6 +67,7 @@ class LayerRecord(Record):
     dead_channels: int = Field(description="inputs that no filter of their group uses")
     blocks: tuple[int, ...] = Field(description="blocks of 4, 4 and 8 neighbouring inputs")
     conforming: tuple[int, ...] = Field(description="those of them that keep 1:4, 2:4 and 4:8")
+    again: bool = Field(False, description="whether an earlier layer has the same weights")
 
 
 class StructureRecord(Record):

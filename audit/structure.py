@@ -28,7 +28,8 @@ class Layer:
     `shape` is (filters, inputs of a filter, *kernel); `nonzero` counts the weights that are not zero, `dead_filters`
     the filters without any, `dead_channels` the inputs that no filter of their group uses. `positions` is the number
     of places where each weight is applied to one item, 0 where that is not known. `conforming` has, for each of
-    PATTERNS, the number of blocks that keep it, of `blocks`: both are 0 where m does not divide the inputs.
+    PATTERNS, the number of blocks that keep it, of `blocks`: both are 0 where m does not divide the inputs. `again`
+    says that an earlier layer has the same weights.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     dead_channels: int
     blocks: tuple[int, ...]
     conforming: tuple[int, ...]
+    again: bool = False
 
     @property
     def weights(self) -> int:
@@ -72,7 +74,15 @@ class Structure:
     compressed: int
 
 
-def layer(name: str, kind: Kind, weight: NDArray[np.generic], *, groups: int = 1, positions: int = 0) -> Layer:
+def layer(
+    name: str,
+    kind: Kind,
+    weight: NDArray[np.generic],
+    *,
+    groups: int = 1,
+    positions: int = 0,
+    again: bool = False,
+) -> Layer:
     """Describe one weight, [filters, inputs of a filter, *kernel]."""
     used = weight.reshape(weight.shape[0], weight.shape[1], -1) != 0
     per_group = used.reshape(groups, -1, *used.shape[1:])
@@ -88,6 +98,7 @@ def layer(name: str, kind: Kind, weight: NDArray[np.generic], *, groups: int = 1
         dead_channels=int((~per_group.any(axis=(1, 3))).sum()),
         blocks=tuple(total for _, total in counts),
         conforming=tuple(kept for kept, _ in counts),
+        again=again,
     )
 
 
@@ -114,5 +125,6 @@ def total(layers: Sequence[Layer], values: Iterable[NDArray[np.generic]]) -> Str
     for each in values:
         parameters += each.size
         nonzero += int(np.count_nonzero(each))
-        compressed += len(packer.compress(np.ascontiguousarray(each, np.float32).tobytes()))
+        with np.errstate(over="ignore"):
+            compressed += len(packer.compress(np.ascontiguousarray(each.real, np.float32).tobytes()))
     return Structure(tuple(layers), parameters, nonzero, compressed + len(packer.flush()))

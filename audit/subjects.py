@@ -98,7 +98,9 @@ class Subjects:
 
     def _agree(self, names: tuple[str, ...]) -> None:
         """Raise AuditError where a model's classes are known by other names, or in another order, than others'."""
-        named = names != tuple(map(str, range(len(names))))
+        numbers = {*map(str, range(len(names)))}
+        # A set without names is numbered; so may be classes that are digits, in whatever order a model has them.
+        named = {*names} != numbers or any({*model.class_names} == numbers for model in self.models.values())
         known = [(self.data[DataRole.TEST].name, names)] if named else []
         known += [(model.name, model.class_names) for model in self.models.values() if model.class_names]
         for (one, mine), (other, theirs) in pairwise(known):

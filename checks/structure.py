@@ -131,8 +131,8 @@ def _ratio(metric: Metric, reference: Structure | Missing, candidate: Structure 
     if isinstance(candidate, Missing):
         return candidate
     whole, part = (_amount(metric, each) for each in (reference, candidate))
-    if not whole or part is None:
-        return Missing(UNKNOWN, "the reference has nothing to compare with, or the size of an input is not known")
+    if not whole or part is None or not candidate.nonzero:
+        return Missing(UNKNOWN, "there is nothing to compare, or the size of an input is not known")
     share = part / whole
     return Exact(
         max(metric.low, min(metric.high, 1.0 - share if metric is PRUNE_RATIO else share)), candidate.parameters
@@ -145,7 +145,7 @@ def _amount(metric: Metric, structure: Structure) -> int | None:
         return structure.nonzero
     if metric is COMPRESSED:
         return structure.compressed
-    known = all(layer.positions for layer in structure.layers)
+    known = structure.layers and all(layer.positions for layer in structure.layers)
     return sum(layer.operations for layer in structure.layers) if known else None
 
 
@@ -154,7 +154,7 @@ def _alone(role: Role, structure: Structure | Missing) -> Iterator[Finding]:
         none = structure if isinstance(structure, Missing) else Missing(UNKNOWN, "it has no layer with weights")
         yield from (Finding(_of(metric, role), none) for metric in _OF_ROLE)
         return
-    layers = structure.layers
+    layers = [layer for layer in structure.layers if not layer.again]
     weights, filters = sum(layer.weights for layer in layers), sum(layer.shape[0] for layer in layers)
     nonzero, dead = sum(layer.nonzero for layer in layers), sum(layer.dead_filters for layer in layers)
     yield Finding(_of(SPARSITY, role), Exact(1.0 - nonzero / weights, weights))
@@ -165,7 +165,8 @@ def _alone(role: Role, structure: Structure | Missing) -> Iterator[Finding]:
 def _conforming(structure: Structure | Missing, place: int, m: int) -> Exact | Missing:
     if isinstance(structure, Missing):
         return structure
-    blocks = sum(layer.blocks[place] for layer in structure.layers)
+    layers = [layer for layer in structure.layers if not layer.again]
+    blocks = sum(layer.blocks[place] for layer in layers)
     if not blocks:
         return Missing(UNKNOWN, f"no layer has inputs that {m} divides")
-    return Exact(sum(layer.conforming[place] for layer in structure.layers) / blocks, blocks)
+    return Exact(sum(layer.conforming[place] for layer in layers) / blocks, blocks)

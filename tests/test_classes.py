@@ -67,3 +67,10 @@ def test_models_of_different_classes_are_refused_where_the_data_name_none(tmp_pa
     name_in_audit_file(world, "reference", NAMES)
     world.out.rename(tmp_path / "before")
     assert "reference.onnx and candidate.onnx: the classes stand in another order: number 0" in outcome(world)
+
+
+def test_digits_are_names_too(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    without_names(world)
+    name_in_file(world.candidate, ("1", "0", "2", "3"))
+    assert "the classes stand in another order: number 0" in outcome(world)

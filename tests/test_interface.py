@@ -201,6 +201,29 @@ def test_a_network_that_answers_otherwise_when_freed_stays_as_it_is(tmp_path: Pa
     assert load(fixed(tmp_path / "a.onnx", 1, nodes)).runtime["batch"] == 1
 
 
+def test_a_network_that_looks_at_its_batch_is_not_freed(tmp_path: Path) -> None:
+    nodes = [
+        linear()[0],
+        helper.make_node("Shape", ["image"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "zero"], ["items"]),
+        helper.make_node("Equal", ["items", "large"], ["is_large"]),
+        helper.make_node("Where", ["is_large", "other", "w"], ["chosen"]),
+        helper.make_node("MatMul", ["flat", "chosen"], ["logits"]),
+    ]
+    path = write(
+        tmp_path / "a.onnx",
+        nodes,
+        taken=("image", TensorProto.FLOAT, (1, C, H, W)),
+        given=(("logits", TensorProto.FLOAT, (1, CLASSES)),),
+        constants={"zero": np.array(0), "large": np.array(256), "other": -REFERENCE},
+    )
+    assert load(path).runtime["batch"] == 1
+
+
+def test_a_batch_of_none_is_refused(tmp_path: Path) -> None:
+    assert "its batch size is fixed at 0" in refusal(fixed(tmp_path / "a.onnx", 0))
+
+
 def two_outputs(path: Path) -> Path:
     nodes = [*linear(), helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
     ports = tuple((name, TensorProto.FLOAT, ("batch", CLASSES)) for name in ("probabilities", "logits"))
@@ -274,11 +297,13 @@ FORMS: dict[str, Callable[[tuple[str, ...]], str]] = {
     "mapping": lambda names: str(dict(enumerate(names))),
     "mapping of strings": lambda names: str({str(k): v for k, v in reversed([*enumerate(names)])}),
     "lines": "\n".join,
+    "lines of another system": "\r\n".join,
+    "class to index": lambda names: str({name: index for index, name in reversed([*enumerate(names)])}),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("key", ["names", "classes", "class_names", "labels"])
+@pytest.mark.parametrize("key", ["names", "classes", "class_names", "labels", "id2label"])
 def test_class_names_in_a_file(tmp_path: Path, form: str, key: str) -> None:
     path = write(tmp_path / "a.onnx", linear(), metadata={key: FORMS[form](NAMES)})
     assert load(path).class_names == NAMES
@@ -289,7 +314,7 @@ def test_class_names_in_a_file(tmp_path: Path, form: str, key: str) -> None:
     assert "have other names: number 3 is 'other' and 'else'" in refusal(path, replace(SLOT, classes=renamed))
 
 
-@pytest.mark.parametrize("text", ["", "[", "__import__('os')", "{0: 'a', 2: 'b'}", "[1, 2, 3, 4]", "['a', 'b']", "7"])
+@pytest.mark.parametrize("text", ["", "[", "__import__('os')", "{0: 'a', 2: 'b'}", "[1, 2, 3, 4]", "a,b,c,d", "7"])
 def test_what_names_no_class_is_no_name(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "a.onnx", linear(), metadata={"names": text})
     assert load(path).class_names == ()
@@ -297,6 +322,8 @@ def test_what_names_no_class_is_no_name(tmp_path: Path, text: str) -> None:
 
 
 def test_as_many_names_as_scores(tmp_path: Path) -> None:
+    few = write(tmp_path / "few.onnx", linear(), metadata={"names": repr([*NAMES[:3]])})
+    assert "names 3 classes in its metadata, but gives 4 scores" in refusal(few)
     path = write(tmp_path / "a.onnx", linear())
     assert "has 4 classes, of which 3 are named" in refusal(path, replace(SLOT, classes=NAMES[:3]))
 
@@ -339,6 +366,21 @@ def test_of_several_outputs_of_a_module_the_named_one_counts(wrap: Callable[[Ten
     np.testing.assert_allclose(model(ITEMS).numpy(), SCORES, rtol=1e-5)
     with pytest.raises(AuditError, match=r"gives [12] outputs: '"):
         memory.of_module(Wrapped(torch.float32, wrap), replace(ROW, output="elsewhere"))
+
+
+def test_an_output_named_where_there_is_one_alone_is_refused() -> None:
+    with pytest.raises(AuditError, match="gives one output without a name, not 'logits'"):
+        memory.of_module(Wrapped(torch.float32), replace(ROW, output="logits"))
+
+
+def test_axes_of_one_behind_the_classes_are_dropped_from_torch_too() -> None:
+    model = memory.of_module(Wrapped(torch.float32, lambda out: out[:, :, None, None]), ROW)
+    np.testing.assert_allclose(model(ITEMS).numpy(), SCORES, rtol=1e-5)
+
+
+def test_an_element_type_that_cannot_be_fed_is_named() -> None:
+    with pytest.raises(AuditError, match="its weights are bfloat16: declare a dtype that it takes"):
+        memory.of_module(Wrapped(torch.bfloat16), ROW)
 
 
 def test_items_that_cannot_be_laid_out_so_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch.nn.utils import prune
 
 from audit import api, structure
 from audit.findings import Exact, Missing
-from audit.models import files, memory
+from audit.models import files, loading, memory
 from audit.models import onnx as models
 from audit.models.adapter import Slot
+from audit.request import ModelEntry
 from audit.structure import Layer, Structure
 from audit.types import Role
 from checks import structure as check
@@ -174,20 +176,133 @@ def test_positions_are_those_of_one_item(tmp_path: Path, size: int) -> None:
     assert [layer.positions for layer in found.layers] == [64, 8, 1]
 
 
-def test_what_cannot_be_seen_is_not_guessed(tmp_path: Path) -> None:
+TAIL = RNG.uniform(0.5, 1.5, (CLASSES, CLASSES)).astype(np.float32)
+
+
+def with_tail(path: Path, nodes: list[NodeProto], held: dict[str, np.ndarray], opset: int = 17) -> Structure | Missing:
+    """The same with a layer behind that can be seen: what is hidden must not vanish beside it."""
+    return written(path, [*nodes, node("MatMul", "hidden tail", "logits")], {**held, "tail": TAIL}, opset=opset)
+
+
+FLAT = node("Flatten", "image", "flat")
+
+
+def captured_by_a_branch(folder: Path) -> Structure | Missing:
+    def branch() -> onnx.GraphProto:
+        inner = [helper.make_node("MatMul", ["flat", "w"], ["out"])]
+        return helper.make_graph(inner, "branch", [], [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)])
+
+    choice = helper.make_node("If", ["yes"], ["hidden"], then_branch=branch(), else_branch=branch())
+    return with_tail(folder / "a.onnx", [FLAT, choice], {"yes": np.array(True), "w": DENSE})
+
+
+def inside_a_branch(folder: Path) -> Structure | Missing:
     def branch() -> onnx.GraphProto:
         inner = [helper.make_node("MatMul", ["flat", "inside"], ["out"])]
         given = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
         return helper.make_graph(inner, "branch", [], given, [numpy_helper.from_array(DENSE, "inside")])
 
+    choice = helper.make_node("If", ["yes"], ["hidden"], then_branch=branch(), else_branch=branch())
+    return with_tail(folder / "a.onnx", [FLAT, choice], {"yes": np.array(True)})
+
+
+def sparse(folder: Path) -> Structure | Missing:
+    path = folder / "a.onnx"
+    with_tail(path, [FLAT, node("MatMul", "flat w", "hidden")], {"w": DENSE})
+    model = onnx.load(path)
+    place = next(i for i, each in enumerate(model.graph.initializer) if each.name == "w")
+    del model.graph.initializer[place]
+    where = np.flatnonzero(MASK)
+    kept = model.graph.sparse_initializer.add(dims=DENSE.shape)
+    kept.values.CopyFrom(numpy_helper.from_array(DENSE.ravel()[where], "w"))
+    kept.indices.CopyFrom(numpy_helper.from_array(where, "where"))
+    path.write_bytes(model.SerializeToString())
+    return models.load(files.read(path, Role.CANDIDATE), SLOT).structure()
+
+
+def scaled_by_the_input(folder: Path) -> Structure | Missing:
     nodes = [
-        node("Flatten", "image", "flat"),
-        helper.make_node("If", ["yes"], ["logits"], then_branch=branch(), else_branch=branch()),
+        FLAT,
+        node("ReduceMax", "image", "scale", keepdims=0),
+        node("DequantizeLinear", "stored scale", "w"),
+        node("MatMul", "flat w", "hidden"),
     ]
-    found = written(tmp_path / "a.onnx", nodes, {"yes": np.array(True)})
-    assert isinstance(found, Missing) and "weights inside branches of If" in found.detail
+    return with_tail(folder / "a.onnx", nodes, {"stored": np.ones(DENSE.shape, np.int8)})
+
+
+def through_einsum(folder: Path) -> Structure | Missing:
+    nodes = [FLAT, helper.make_node("Einsum", ["flat", "w"], ["hidden"], equation="nk,kc->nc")]
+    return with_tail(folder / "a.onnx", nodes, {"w": DENSE})
+
+
+def masked_by_the_input(folder: Path) -> Structure | Missing:
+    nodes = [
+        FLAT,
+        node("ReduceMax", "image", "gate", keepdims=0),
+        node("Mul", "w gate", "gated"),
+        node("MatMul", "flat gated", "hidden"),
+    ]
+    return with_tail(folder / "a.onnx", nodes, {"w": DENSE})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [captured_by_a_branch, inside_a_branch, sparse, scaled_by_the_input, through_einsum, masked_by_the_input],
+)
+def test_what_cannot_be_seen_is_not_guessed(tmp_path: Path, make: object) -> None:
+    found = make(tmp_path)  # type: ignore[operator]
+    assert isinstance(found, Missing) and "cannot be looked into" in found.detail
     for each in check._compared(found, found):
         assert each.statistic == found
+
+
+def test_what_runs_for_nobody_does_not_count(tmp_path: Path) -> None:
+    zeros = np.zeros((C * H * W, 50), np.float32)
+    found = known(
+        written(tmp_path / "a.onnx", [*HEAD, node("MatMul", "flat zeros", "aside")], {"w": DENSE, "zeros": zeros})
+    )
+    assert (len(found.layers), found.parameters, found.nonzero) == (1, DENSE.size, DENSE.size)
+
+
+def test_the_same_values_in_another_form_count_once(tmp_path: Path) -> None:
+    square = RNG.normal(size=(16, 16)).astype(np.float32)
+    nodes = [
+        node("Reshape", "image rows", "a"),
+        node("MatMul", "a square", "b"),
+        node("Transpose", "square", "turned"),
+        node("Identity", "turned", "again"),
+        node("MatMul", "b again", "c"),
+        node("Flatten", "c", "flat"),
+        node("MatMul", "flat w", "logits"),
+    ]
+    found = known(written(tmp_path / "a.onnx", nodes, {"square": square, "w": DENSE, "rows": np.array([-1, 12, 16])}))
+    assert found.parameters == square.size + DENSE.size
+    assert [layer.again for layer in found.layers] == [False, True, False]
+    sparsity = next(check._alone(Role.CANDIDATE, found)).statistic
+    assert isinstance(sparsity, Exact) and sparsity.n == square.size + DENSE.size
+
+
+def test_random_numbers_are_no_pruning(tmp_path: Path) -> None:
+    nodes = [node("Dropout", "w half yes", "dropped"), FLAT, node("MatMul", "flat dropped", "logits")]
+    held = {"w": DENSE, "half": np.array(0.5, np.float32), "yes": np.array(True)}
+    assert isinstance(written(tmp_path / "a.onnx", nodes, held), Missing)
+
+
+def test_empty_layers_are_none(tmp_path: Path) -> None:
+    nodes = [*HEAD, node("MatMul", "flat empty", "nothing"), node("ReduceSum", "nothing", "zero", keepdims=1)]
+    nodes[1] = node("MatMul", "flat w", "raw")
+    nodes += [node("Squeeze", "zero", "scalar"), node("Add", "raw scalar", "logits")]
+    found = written(tmp_path / "a.onnx", nodes, {"w": DENSE, "empty": np.zeros((C * H * W, 0), np.float32)})
+    assert len(known(found).layers) == 1
+
+
+def test_without_layers_nothing_is_said_of_them() -> None:
+    bare = Structure((), 5, 5, 20)
+    assert all(isinstance(each.statistic, Missing) for each in check._alone(Role.CANDIDATE, bare))
+    found = {each.claim.metric: each.statistic for each in check._compared(bare, bare)}
+    assert isinstance(found["structure.operations"], Missing)
+    nothing = Structure((), 0, 0, 8)
+    assert all(isinstance(each.statistic, Missing) for each in check._compared(bare, nothing))
 
 
 class Small(nn.Module):
@@ -253,6 +368,86 @@ def test_a_threshold_in_code_counts_as_zeros() -> None:
     found = of_module(module)
     assert 0 < expected < module.conv.weight.numel()
     assert found.layers[0].nonzero == expected
+
+
+class Odd(nn.Module):
+    """A network whose matrix is held, shown or used in the way that it is told, before a layer that can be seen."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        weight = torch.from_numpy(DENSE.copy())
+        self.how, self.plain = how, weight.clone()
+        self.register_buffer("buffered", weight.clone())
+        self.weight = nn.Parameter(weight.clone())
+        self.gate = nn.Linear(C * H * W, 1)
+        self.tail = nn.Linear(CLASSES, CLASSES, bias=False)
+        self.bilinear = nn.Bilinear(C * H * W, 2, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        match self.how:
+            case "attribute":
+                out = flat @ self.plain
+            case "buffer":
+                out = flat @ self.buffered
+            case "made here":
+                out = flat @ torch.tensor(DENSE.tolist())
+            case "expanded":
+                out = torch.bmm(flat[:, None], self.weight.expand(len(x), -1, -1))[:, 0]
+            case "cut":
+                out = flat @ self.weight + flat[:, :50] @ self.weight[:50]
+            case "tiny":
+                out = (flat.double() @ (self.weight.double() * 1e-60) * 1e60).float()
+            case "mask of a range":
+                mask = (torch.arange(DENSE.size).reshape(DENSE.shape) % 4 == 0).float()
+                out = flat @ (self.weight * mask)
+            case "gated":
+                out = flat @ (self.weight * self.gate(flat).mean())
+            case "where":
+                out = flat @ torch.where(self.weight.abs() > x.mean(), self.weight, 0.0)
+            case "bilinear":
+                out = self.bilinear(flat, flat[:, :2])
+            case _:
+                out = torch.sparse.mm(self.weight.t().to_sparse(), flat.t()).t()
+        result: Tensor = self.tail(out)
+        return result
+
+
+def of_odd(how: str) -> Structure | Missing:
+    torch.manual_seed(0)
+    return memory.of_module(Odd(how), replace(SLOT, batch=4)).structure()
+
+
+@pytest.mark.parametrize("how", ["attribute", "buffer", "made here", "expanded", "cut", "tiny"])
+def test_weights_of_torch_are_seen_however_they_are_held(how: str) -> None:
+    found = known(of_odd(how))
+    assert found.parameters == found.nonzero == DENSE.size + CLASSES**2
+    assert found.layers[0].shape == (CLASSES, C * H * W)
+
+
+def test_a_mask_made_on_the_way_counts_as_zeros() -> None:
+    assert known(of_odd("mask of a range")).layers[0].nonzero == LEFT
+
+
+@pytest.mark.parametrize("how", ["gated", "where", "bilinear", "sparse"])
+def test_what_torch_does_with_weights_is_not_guessed(how: str) -> None:
+    found = of_odd(how)
+    assert isinstance(found, Missing), found
+
+
+def test_frozen_and_quantised_modules_are_unknown_or_counted(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(C * H * W, CLASSES)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frozen = torch.jit.freeze(torch.jit.trace(module, torch.zeros(2, *INPUT)))
+        packed = torch.ao.quantization.quantize_dynamic(module, {nn.Linear})
+    frozen.save(tmp_path / "a.pt")
+    entry = ModelEntry(model=tmp_path / "a.pt")
+    found = loading.load(entry, tmp_path, replace(SLOT, batch=4, trust_code=True)).structure()
+    assert known(found).nonzero == sum(p.numel() for p in module.parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert isinstance(memory.of_module(packed, replace(SLOT, batch=4)).structure(), Missing)
 
 
 def test_onnx_and_torch_agree(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ class Slot:
         """
         if self.classes and len(self.classes) != classes:
             raise AuditError(f"{label}: has {classes} classes, of which {len(self.classes)} are named", _NAMES)
-        found = found if len(found) == classes else ()
+        if found and len(found) != classes:
+            raise AuditError(f"{label}: names {len(found)} classes in its metadata, but gives {classes} scores", _NAMES)
         if self.classes and found and found != self.classes:
             raise AuditError(f"{label}: {difference(found, self.classes)} in the file and in the audit file", _NAMES)
         return self.classes or found

@@ -1,5 +1,6 @@
 """Model files: read once, and known by what they hold, never by what they are called."""
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,8 +14,6 @@ _HEAD = 9
 """Bytes that tell the formats apart."""
 LARGEST = 2**31
 """Bytes: protobuf, and so ONNX, knows no larger file."""
-_LOOKED_THROUGH = 2**26
-"""Bytes of a file that are searched for a reference to another."""
 _SAFETENSORS_HEADER = 100_000_000
 """Bytes: the longest header that safetensors allows."""
 
@@ -68,12 +67,17 @@ def room(path: Path) -> int:
     """Bytes that a model may hold, as far as one can say without parsing anything; 0 where nothing can be read."""
     try:
         size = path.stat().st_size
-        # Only a small file leaves its weights to others, and their key stands in it in plain letters.
-        if path.is_file() and size <= _LOOKED_THROUGH and b"location" in path.read_bytes():
-            size += min(LARGEST, sum(each.stat().st_size for each in path.parent.rglob("*") if each.is_file()))
+        # Who leaves weights to other files says where they are, under a key in plain letters.
+        if path.is_file() and size and _mentions(path, b"location"):
+            size += min(LARGEST, sum(each.stat().st_size for each in path.parent.iterdir() if each.is_file()))
         return size
     except (OSError, ValueError):
         return 0
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(word) >= 0
 
 
 def read(path: Path, role: Role) -> ModelFile:

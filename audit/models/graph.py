@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from onnx import TensorProto
 
 HINT = "Name an ONNX file that onnxruntime can run, one image input, one output of class scores."
-_NAMES = ("names", "classes", "class_names", "labels")
+_NAMES = ("names", "classes", "class_names", "labels", "id2label")
+_LOOKING = ("Shape", "Size", "If", "Loop", "Scan", "NonZero", "Unique")
 _WEIGHT_TYPES = re.compile(r"B?FLOAT\w*|DOUBLE|U?INT(?:2|4|8|16)")
 
 
@@ -93,6 +94,13 @@ def _count(model: Any) -> tuple[int, int]:
     return stored, nonzero
 
 
+def may_be_freed(content: bytes, path: Path) -> bool:
+    """Whether no node looks at sizes or decides by its input: another size of batch could make it another network."""
+    model = parse(content, path)
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    return not any(node.op_type in _LOOKING for node in nodes)
+
+
 def without_batch(content: bytes) -> bytes:
     """The same network with its first axis left open, at its input and outputs; sizes in between are forgotten."""
     import onnx
@@ -110,16 +118,17 @@ def without_batch(content: bytes) -> bytes:
 def _class_names(model: Any) -> tuple[str, ...]:
     """The names of the classes in the order of the outputs, as exporters leave them in the metadata.
 
-    A list, or a mapping from index to name, both as JSON or as Python writes them, or one name to a line.
+    A list, a mapping from index to name or from name to index, as JSON or as Python writes them, or one name to a line.
     """
     held = {each.key: each.value for each in model.metadata_props}
     found = next((held[key] for key in _NAMES if key in held), "").strip()
     try:
         value = ast.literal_eval(found)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        value = found.split("\n") if "\n" in found else ()
+        value = found.splitlines() if "\n" in found else ()
     if isinstance(value, dict):
-        named = {str(key): name for key, name in value.items()}
+        turned = all(isinstance(index, int) for index in value.values())
+        named = {str(b if turned else a): a if turned else b for a, b in value.items()}
         value = [named.get(str(index)) for index in range(len(named))]
     complete = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
     return tuple(value) if complete else ()

@@ -41,6 +41,8 @@ def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path) -> Inter
         output = _output({str(each.name): each for each in given}, slot, path)
         dtype = _dtype(taken[0], slot, path)
         batch, *declared = list(taken[0].shape) or [None]
+        if isinstance(batch, int) and batch < 1:
+            raise AuditError(f"{path}: its batch size is fixed at {batch}", "Export it for at least one item.")
         return Interface(
             taken=str(taken[0].name),
             dtype=dtype,

@@ -7,9 +7,9 @@ every forward pass has the size that the plan fixes, short batches being filled 
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from math import prod
+from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
@@ -18,9 +18,10 @@ from audit import digest
 from audit.errors import AuditError
 from audit.findings import Missing
 from audit.models import torch_structure
-from audit.models.adapter import Preprocessing, Slot
+from audit.models.adapter import Dtype, Preprocessing, Slot
 from audit.models.device import describe, reproducible, resolve_device
 from audit.models.graph import first_line
+from audit.models.torch_structure import OpaqueError
 from audit.structure import UNKNOWN, Structure
 from audit.types import Role
 
@@ -54,12 +55,16 @@ class Runner:
             shape = " × ".join(map(str, self.slot.preprocessing.model_shape(self.slot.shape)))
             raise AuditError(f"{self.label}: fails on inputs of {shape} ({first_line(error)})", _HINT) from error
 
-    def _forward(self, x: Tensor) -> Tensor:
+    def feed(self, x: Tensor) -> Tensor:
+        """What the module takes for at most a batch of items: a whole batch, filled up with copies of theirs."""
         rows, preprocessing = torch.arange(self.slot.batch, device="cpu") % len(x), self.slot.preprocessing
         typed = torch.from_numpy(preprocessing.typed(preprocessing.apply(x.numpy()), self.dtype))
         # Indexing copies: a module that works in place must not change the items that the other models see.
-        out = self._checked(self._chosen(self.module(typed[rows].to(self.device))))[: len(x)]
-        return out.to("cpu", torch.float32)
+        return typed[rows].to(self.device)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        out = self._checked(self._chosen(self.module(self.feed(x))))
+        return out[: len(x)].to("cpu", torch.float32)
 
     def _chosen(self, out: Any) -> Any:
         """The output that the audit file names: a key, or a place in a tuple."""
@@ -67,6 +72,11 @@ class Runner:
             named = {str(key): value for key, value in out.items()}
         elif isinstance(out, (tuple, list)):
             named = {str(place): value for place, value in enumerate(out)}
+        elif self.slot.output:
+            raise AuditError(
+                f"{self.label}: gives one output without a name, not {self.slot.output!r}",
+                f"Leave out the {self.slot.role}'s output.",
+            )
         else:
             return out
         if len(named) == 1 and not self.slot.output:
@@ -78,10 +88,12 @@ class Runner:
             )
         return named[self.slot.output]
 
-    def _checked(self, out: Any) -> Tensor:
-        if not isinstance(out, Tensor):
-            raise AuditError(f"{self.label}: gives {type(out).__name__}, not a tensor", _HINT)
+    def _checked(self, given: Any) -> Tensor:
+        if not isinstance(given, Tensor):
+            raise AuditError(f"{self.label}: gives {type(given).__name__}, not a tensor", _HINT)
         size = self.slot.batch
+        # Axes of length 1 behind the classes are dropped.
+        out: Tensor = given.flatten(1) if given.ndim > 2 and prod(given.shape[2:]) == 1 else given
         if out.ndim != 2 or len(out) != size or out.shape[1] < 2 or not out.is_floating_point():
             raise AuditError(
                 f"{self.label}: gives {out.dtype} of shape {tuple(out.shape)} for {size} items, "
@@ -131,12 +143,13 @@ class TorchModel:
 
     def structure(self) -> Structure | Missing:
         """What its weights really are, as its operators receive them in one pass."""
-        blank = torch.zeros(1, *self.runner.slot.shape, device="cpu")
+        runner = self.runner
         try:
-            return torch_structure.of(self.runner.module, lambda: self.runner(blank), self.runner.slot.batch)
-        except AuditError:
-            raise
-        except Exception as error:  # operators that cannot be watched
+            with reproducible(runner.device, runner.slot.threads, strict=runner.strict):
+                return torch_structure.of(runner.module, runner.feed(torch.zeros(1, *runner.slot.shape, device="cpu")))
+        except OpaqueError as what:
+            return Missing(UNKNOWN, f"{self.name}: {what} cannot be looked into")
+        except (Exception, SystemExit) as error:  # code of others, and operators that cannot be watched
             return Missing(UNKNOWN, f"{self.name}: its weights could not be watched ({first_line(error)})")
 
     def verify_unchanged(self) -> None:
@@ -172,12 +185,12 @@ def _dtype(module: Module, slot: Slot, label: str) -> str:
     declared = slot.preprocessing.dtype
     found = str(own).removeprefix("torch.") if declared == "auto" else declared
     try:
+        if found not in get_args(Dtype):
+            raise ValueError(f"its weights are {found}: declare a dtype that it takes")
         slot.preprocessing.check(found)
-        return str(np.dtype(found))
-    except (ValueError, TypeError) as error:
-        raise AuditError(
-            f"{label}: cannot be fed ({first_line(error)})", f"Correct the {slot.role}'s preprocessing."
-        ) from error
+        return found
+    except ValueError as error:
+        raise AuditError(f"{label}: cannot be fed ({error})", f"Correct the {slot.role}'s preprocessing.") from error
 
 
 def copied(module: Module, label: str) -> Module:

@@ -135,7 +135,8 @@ class OnnxModel:
         if file.sha256 != self.sha256:
             raise AuditError(f"{self.path}: changed during the audit", "Run the audit again.")
         items = self.network.interface.batch or self.network.freed or 1
-        return onnx_structure.of(file.content, self.path, items, partial(self._run_blank, items))
+        given, run = self.network.interface.given, partial(self._run_blank, items)
+        return onnx_structure.of(file.content, self.path, given, items, run)
 
     def _run_blank(self, items: int, content: bytes, outputs: list[str]) -> list[NDArray[np.generic]]:
         session = _session(content, self.path, self.slot.threads)
@@ -153,7 +154,7 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
     path = file.path
     stored = graph.examine(file.content, path)
     network = _network(file.content, path, slot)
-    if network.interface.batch is not None:
+    if network.interface.batch is not None and graph.may_be_freed(file.content, path):
         network = _freed(network, file.content, slot) or network
     blank = slot.preprocessing.apply(np.zeros((2, *slot.shape), np.float32))
     classes = network(blank).shape[1]

@@ -1,7 +1,7 @@
 """The effective weights of an ONNX network: what arrives at its operators once all that is constant is computed.
 
-onnxruntime itself computes it, so that masks, thresholds and quantisation mean here what they mean when it
-runs.
+onnxruntime itself computes it, so that masks, thresholds and quantisation mean here what they mean when the network
+runs. What this module cannot follow is unknown, never nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import structure
+from audit.errors import AuditError
 from audit.findings import Missing
 from audit.models import graph
 from audit.models.graph import first_line
@@ -24,15 +25,30 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.generic]
 Run = Callable[[bytes, list[str]], list[Array]]
-"""Runs a network on blank items: its bytes and the outputs that are wanted → their values, one item after the other."""
+"""Runs a network on blank items: its bytes and the outputs that are wanted → their values."""
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _LINEAR = ("Gemm", "MatMul")
-_OPAQUE = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
-"""Operators whose integer weights are zero where they equal a zero point."""
-_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+_ADDED = ("Add", "Sub", "Concat", "Gather", "LayerNormalization", "RMSNormalization", "Expand", "Tile")
+"""What may take a table of values that is no layer: embeddings, positions, normalisations."""
+_RANDOM = (
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+    "Dropout",
+)
+_SAME = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
+"""Operators that show the same values in another form."""
 _STATISTICS = {"BatchNormalization": (3, 4)}
 """Inputs that describe data, not the network."""
+_SHAPE = ":shape"
+
+
+class _Opaque(Exception):  # noqa: N818 (it is no error: it says what cannot be followed)
+    """What a network holds that this module cannot follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,67 +60,96 @@ class _Use:
     weight: str
 
 
-def of(content: bytes, path: Path, items: int, run: Run) -> Structure | Missing:
-    """What the weights of a checked, self-contained file really are; `run` answers for `items` blank items."""
+def of(content: bytes, path: Path, output: str, items: int, run: Run) -> Structure | Missing:
+    """What the weights on the way to an output of a checked, self-contained file really are.
+
+    `run` answers for `items` blank items.
+    """
+    try:
+        return _structure(content, path, output, items, run)
+    except AuditError:
+        raise
+    except _Opaque as what:
+        return Missing(UNKNOWN, f"{path.name}: {what} cannot be looked into")
+    except Exception as error:  # as in onnx._session: onnxruntime raises from unrelated hierarchies
+        return Missing(UNKNOWN, f"{path.name}: its weights could not be computed ({first_line(error)})")
+
+
+def _structure(content: bytes, path: Path, output: str, items: int, run: Run) -> Structure:
     import onnx.inliner
 
     model = onnx.inliner.inline_local_functions(graph.parse(content, path))
-    nodes = model.graph.node
-    if hidden := _hidden(nodes):
-        return Missing(UNKNOWN, f"{path.name}: weights inside {hidden} are not looked into")
-    stored = {each.name for each in model.graph.initializer}
-    constant = _constant(nodes, stored)
-    taken = _taken(nodes, constant)
-    uses = [use for node in nodes for use in _uses(node, constant)]
-    computed = sorted(taken - stored)
-    results = [use.node.output[0] for use in uses]
-    try:
-        found = run(_instrumented(model, [*computed, *results]), [*computed, *results])
-    except Exception as error:  # as in onnx._session: onnxruntime raises from unrelated hierarchies
-        return Missing(UNKNOWN, f"{path.name}: its weights could not be computed ({first_line(error)})")
-    values = dict(zip([*computed, *results], found, strict=True))
-    values |= {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer if each.name in taken}
-    layers = [_layer(use, values[use.weight], values[use.node.output[0]].shape, items) for use in uses]
-    return structure.total(layers, (values[name] for name in sorted(taken) if _counts(values[name])))
+    nodes = _needed(model, output)
+    _require_plain(model, nodes)
+    stored = {each.name: each for each in model.graph.initializer}
+    origin = _origins(nodes, stored)
+    taken = _taken(nodes, origin)
+    uses = [use for node in nodes for use in _uses(node, origin)]
+    computed, results = sorted(taken - stored.keys()), [use.node.output[0] for use in uses]
+    wanted = [*computed, *(f"{name}{_SHAPE}" for name in results)]
+    values = {name: onnx.numpy_helper.to_array(stored[name]) for name in taken & stored.keys()}
+    if wanted:
+        found = run(_instrumented(model, nodes, computed, results), wanted)
+        values |= dict(zip(wanted, found, strict=True))
+    _require_known(nodes, origin, values)
+    seen: set[str] = set()
+    layers = [_layer(use, values, items, origin[use.weight], seen) for use in uses if values[use.weight].size]
+    distinct = {origin[name]: values[name] for name in sorted(taken, reverse=True) if _counts(values[name])}
+    return structure.total(layers, distinct.values())
 
 
-def _hidden(nodes: Any) -> str:
-    """What holds weights that this module cannot see; '' where nothing does."""
+def _needed(model: "ModelProto", output: str) -> list["NodeProto"]:
+    """The nodes that an output depends on: the others run for nobody."""
+    wanted, found = {output}, []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            found.append(node)
+    return found[::-1]
+
+
+def _require_plain(model: "ModelProto", nodes: list["NodeProto"]) -> None:
+    """Refuse to look where weights could hide."""
     from onnx import AttributeProto
 
+    if model.functions:
+        raise _Opaque("a function of another opset")
+    if model.graph.sparse_initializer:
+        raise _Opaque("a sparse initialiser")
     for node in nodes:
-        if node.op_type in _OPAQUE:
-            return str(node.op_type)
-        for attribute in node.attribute:
-            if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) and any(graph.tensors(attribute)):
-                return f"branches of {node.op_type}"
-    return ""
+        if any(each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for each in node.attribute):
+            raise _Opaque(f"what the branches of {node.op_type} hold")
 
 
-def _constant(nodes: Any, stored: set[str]) -> set[str]:
-    """Names of all values that do not depend on the input; the nodes of a checked graph stand in their order."""
-    known = set(stored)
+def _origins(nodes: list["NodeProto"], stored: Mapping[str, Any]) -> dict[str, str]:
+    """Every value that does not depend on the input, and the one that it shows in another form.
+
+    The nodes of a checked graph stand in their order.
+    """
+    known = {name: name for name in stored}
     for node in nodes:
-        plain = not any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
-        if plain and node.op_type not in _RANDOM and all(name in known for name in node.input if name):
-            known.update(node.output)
+        if node.op_type not in _RANDOM and all(name in known for name in node.input if name):
+            same = node.op_type in _SAME and node.input
+            known |= {name: known[node.input[0]] if same else name for name in node.output}
     return known
 
 
-def _taken(nodes: Any, constant: set[str]) -> set[str]:
-    """Names of the constants that operators on the way from the input take, statistics aside."""
-    return {
-        name
-        for node in nodes
-        if not constant.issuperset(node.output)
-        for place, name in enumerate(node.input)
-        if name in constant and place not in _STATISTICS.get(node.op_type, ())
-    }
+def _inputs(nodes: list["NodeProto"], constant: Mapping[str, str]) -> Iterator[tuple["NodeProto", int, str]]:
+    """Where operators on the way from the input take constants, statistics aside."""
+    for node in nodes:
+        if not constant.keys() >= set(node.output):
+            for place, name in enumerate(node.input):
+                if name in constant and place not in _STATISTICS.get(node.op_type, ()):
+                    yield node, place, name
 
 
-def _uses(node: "NodeProto", constant: set[str]) -> Iterator[_Use]:
+def _taken(nodes: list["NodeProto"], constant: Mapping[str, str]) -> set[str]:
+    return {name for _, _, name in _inputs(nodes, constant)}
+
+
+def _uses(node: "NodeProto", constant: Mapping[str, str]) -> Iterator[_Use]:
     """A node as a layer, where it is one."""
-    if node.op_type not in (*_CONVOLUTIONS, *_LINEAR) or constant.issuperset(node.output):
+    if not _is_layer(node) or constant.keys() >= set(node.output):
         return
     places = (1,) if node.op_type in _CONVOLUTIONS else (1, 0)
     for place in places:
@@ -113,11 +158,31 @@ def _uses(node: "NodeProto", constant: set[str]) -> Iterator[_Use]:
             return
 
 
-def _instrumented(model: "ModelProto", outputs: list[str]) -> bytes:
-    """The network with other outputs."""
-    from onnx import ValueInfoProto
+def _is_layer(node: "NodeProto") -> bool:
+    return node.domain in ("", "ai.onnx") and node.op_type in (*_CONVOLUTIONS, *_LINEAR)
 
-    del model.graph.output[:]
+
+def _require_known(nodes: list["NodeProto"], constant: Mapping[str, str], values: Mapping[str, Array]) -> None:
+    """Refuse to guess what an operator does with a table of values, or what stored integers mean."""
+    for node, place, name in _inputs(nodes, constant):
+        value = values[name]
+        if value.size > 1 and (
+            value.dtype.kind not in "fiub" or (value.dtype.kind in "iu" and value.dtype.itemsize <= 2)
+        ):
+            raise _Opaque(f"values of {value.dtype} that {node.op_type} takes")
+        table = sum(size > 1 for size in value.shape) > 1 and value.dtype.kind == "f"
+        if table and not (_is_layer(node) and place < 2) and node.op_type not in _ADDED:
+            raise _Opaque(f"a table of weights that {node.op_type} takes")
+
+
+def _instrumented(model: "ModelProto", nodes: list["NodeProto"], computed: list[str], results: list[str]) -> bytes:
+    """The network with other outputs: values that it computes from constants, and the shapes of results."""
+    from onnx import ValueInfoProto, helper
+
+    kept = [*nodes, *(helper.make_node("Shape", [name], [f"{name}{_SHAPE}"]) for name in results)]
+    del model.graph.node[:], model.graph.output[:], model.graph.value_info[:]
+    model.graph.node.extend(kept)
+    outputs = [*computed, *(f"{name}{_SHAPE}" for name in results)]
     model.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
     return bytes(model.SerializeToString())
 
@@ -126,16 +191,19 @@ def _counts(values: Array) -> bool:
     return values.dtype.kind == "f" and values.size > 1
 
 
-def _layer(use: _Use, weight: Array, result: tuple[int, ...], items: int) -> Layer:
+def _layer(use: _Use, values: Mapping[str, Array], items: int, origin: str, seen: set[str]) -> Layer:
     attributes = {each.name: each.i for each in use.node.attribute}
-    name = use.node.name or use.weight
+    weight, result = values[use.weight], tuple(map(int, values[f"{use.node.output[0]}{_SHAPE}"]))
+    name, again = use.node.name or use.weight, origin in seen
+    seen.add(origin)
     if use.node.op_type in _CONVOLUTIONS:
         groups = attributes.get("group", 1)
         if use.node.op_type == "ConvTranspose":
             weight = structure.as_convolution(weight, groups)
-        return structure.layer(name, "convolution", weight, groups=groups, positions=prod(result[2:]))
+        positions = prod(result[2:])
+        return structure.layer(name, "convolution", weight, groups=groups, positions=positions, again=again)
     rows = _rows(use, weight, attributes)
-    return structure.layer(name, "linear", rows, positions=prod(result) // (rows.shape[0] * items))
+    return structure.layer(name, "linear", rows, positions=prod(result) // (rows.shape[0] * items), again=again)
 
 
 def _rows(use: _Use, weight: Array, attributes: Mapping[str, int]) -> Array:

@@ -93,7 +93,7 @@ def refused(file: ModelFile, found: Held) -> AuditError:
         what = f"a pickle that calls {', '.join(map(repr, archive.called(file)[:5]))}"
     return AuditError(
         f"{file.path}: is {what}; loading one executes code from the file, so it is refused",
-        f"{HINT} If you trust whoever made the file, run with --trust-code.",
+        f"{HINT} If you trust whoever made the file, name no architecture and run with --trust-code.",
     )
 
 
