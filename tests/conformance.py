@@ -133,7 +133,7 @@ def _compared(model: ModelProto, pairs: Pairs) -> tuple[Ending, str]:
 
 
 def _tensor(value: Any) -> torch.Tensor:
-    array = np.array(value)
+    array = np.array(numpy_helper.to_array(value) if isinstance(value, TensorProto) else value)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)

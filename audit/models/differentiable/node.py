@@ -88,6 +88,11 @@ class Node:
         if name in self.attributes and self.attributes[name] not in known:
             raise self.refuse(f"{name} = {self.attributes[name]}")
 
+    def precise(self, *values: Tensor) -> None:
+        """Raise Unsupported on half precision, in which a sum of products depends on its order by whole percents."""
+        if any(value.dtype in (torch.float16, torch.bfloat16) for value in values):
+            raise self.refuse("sums of products in half precision")
+
     def bounded(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a tensor that the node is about to make; Unsupported where it is too large or negative."""
         if any(size < 0 for size in shape) or prod(shape) > MAX_ELEMENTS:

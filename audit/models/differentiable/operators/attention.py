@@ -20,6 +20,7 @@ def _attention(
     past_value: Tensor | None = None,
     valid: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
+    node.precise(q, k, v)
     flat = q.ndim == 3
     if flat:
         q = _heads(q, node.integer("q_num_heads"))

@@ -14,6 +14,7 @@ _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3
 
 
 def _convolve(node: Node, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    node.precise(x, w)
     found = windows(node, x, tuple(w.shape[2:]))
     before, pads = found.before, (0,) * len(found.before)
     if before == found.declared:
@@ -27,6 +28,7 @@ def _convolve(node: Node, x: Tensor, w: Tensor, bias: Tensor | None = None) -> T
 
 
 def _transposed(node: Node, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    node.precise(x, w)
     rank = w.ndim - 2
     if x.ndim != w.ndim or rank not in _TRANSPOSED:
         raise node.refuse(f"input of shape {tuple(x.shape)} with weights of shape {tuple(w.shape)}")

@@ -10,12 +10,14 @@ from audit.models.differentiable.node import Node, Operator
 
 
 def _matmul(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    node.precise(a, b)
     lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     node.bounded([*lead, a.shape[-2] if a.ndim > 1 else 1, b.shape[-1] if b.ndim > 1 else 1])
     return torch.matmul(a, b)
 
 
 def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    node.precise(a, b)
     a = a.T if node.integer("transA", 0) else a
     b = b.T if node.integer("transB", 0) else b
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
@@ -30,6 +32,7 @@ def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
 
 
 def _einsum(node: Node, *values: Tensor) -> Tensor:
+    node.precise(*values)
     equation = node.text("equation", "").replace(" ", "")
     taken, arrow, given = equation.partition("->")
     if not arrow or not re.fullmatch(r"[A-Za-z,]*", taken) or len(taken.split(",")) != len(values):

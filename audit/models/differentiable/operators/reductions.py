@@ -38,18 +38,26 @@ def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.sum(x, axes, keepdim=keep, dtype=x.dtype)
 
 
-def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.logsumexp(x, axes, keepdim=keep)
+def _extreme(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operator:
+    """The largest or smallest; of no elements at all it depends on the type, and no network asks for it."""
+    reduce = _reduction(function)
+
+    def operator(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        if not x.numel():
+            raise node.refuse("an extreme of no elements")
+        return reduce(node, x, axes)
+
+    return operator
 
 
 OPERATORS: dict[str, Operator] = {
     "ReduceL1": _reduction(lambda x, axes, keep: _sum(torch.abs(x), axes, keep)),
     "ReduceL2": _reduction(lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep)),
     "ReduceLogSum": _reduction(lambda x, axes, keep: torch.log(_sum(x, axes, keep))),
-    "ReduceLogSumExp": _reduction(_log_sum_exp),
-    "ReduceMax": _reduction(lambda x, axes, keep: torch.amax(x, axes, keep)),
-    "ReduceMean": _reduction(lambda x, axes, keep: torch.mean(x, axes, keep)),
-    "ReduceMin": _reduction(lambda x, axes, keep: torch.amin(x, axes, keep)),
+    "ReduceLogSumExp": _reduction(torch.logsumexp),
+    "ReduceMax": _extreme(torch.amax),
+    "ReduceMean": _reduction(torch.mean),
+    "ReduceMin": _extreme(torch.amin),
     "ReduceProd": _reduction(_product),
     "ReduceSum": _reduction(_sum, since=13),
     "ReduceSumSquare": _reduction(lambda x, axes, keep: _sum(x * x, axes, keep)),
