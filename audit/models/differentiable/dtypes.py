@@ -7,7 +7,7 @@ import torch
 from audit.models.differentiable.node import Node
 
 if TYPE_CHECKING:
-    from onnx import TensorProto
+    pass
 
 # The numbers of TensorProto.DataType. torch has few operators for wider unsigned integers and smaller floats.
 SUPPORTED: dict[int, torch.dtype] = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from audit.models.differentiable.node import MAX_ELEMENTS, Node, Operator, Unsupported
+from audit.models.differentiable.node import MAX_ELEMENTS, Node, Operator
 from audit.models.differentiable.operators import OPERATORS
 from audit.models.differentiable.operators.quantisation import QUANTISED
 from audit.models.differentiable.reading import Branching, Reader, read
@@ -34,7 +34,9 @@ class Interpreter(Module):
     `constant` gives what arrives at their inputs. Batches of any size pass if the file's own graph lets them.
     """
 
-    def __init__(self, inputs: Sequence[str], outputs: Sequence[str], nodes: Iterable[Node], constants: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, inputs: Sequence[str], outputs: Sequence[str], nodes: Iterable[Node], constants: Mapping[str, Tensor]
+    ) -> None:
         super().__init__()
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.nodes = tuple(_straightened(list(nodes), self.outputs))
@@ -71,7 +73,7 @@ class Interpreter(Module):
 
 
 def translate(content: bytes) -> Interpreter:
-    """The interpreter of a checked ONNX file; raises Unsupported, or what torch raises on a graph that makes no sense."""
+    """The interpreter of a checked ONNX file; raises Unsupported, or what torch raises on a graph without sense."""
     graph, reader = read(content)
     with torch.no_grad():
         folding = _Folding(reader)
@@ -104,7 +106,7 @@ class _Folding:
             self.named |= {name for name in node.outputs if name}
             if node.operator not in OPERATORS or node.operator == QUANTISED:
                 raise node.refuse("not among the operators that are carried")
-            elif all(name in self.constants for name in node.inputs if name):
+            if all(name in self.constants for name in node.inputs if name):
                 self._fold(node)
             else:
                 self.nodes.append(node)
@@ -169,5 +171,6 @@ def _straightened(nodes: list[Node], outputs: Sequence[str]) -> Iterable[Node]:
         others |= set(node.inputs) if node.operator != "DequantizeLinear" else set(node.inputs[1:])
     for node in nodes:
         if node.operator == "QuantizeLinear" and node.outputs[0] not in others:
-            node = Node(QUANTISED, node.version, node.inputs, node.outputs, node.attributes)  # noqa: PLW2901
-        yield node
+            yield Node(QUANTISED, node.version, node.inputs, node.outputs, node.attributes)
+        else:
+            yield node

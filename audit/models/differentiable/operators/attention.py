@@ -51,9 +51,7 @@ def _capped(node: Node, scores: Tensor) -> Tensor:
     return cap * torch.tanh(scores / cap) if cap else scores
 
 
-def _bias(
-    node: Node, q: Tensor, k: Tensor, mask: Tensor | None, past: int, valid: Tensor | None
-) -> Tensor | None:
+def _bias(node: Node, q: Tensor, k: Tensor, mask: Tensor | None, past: int, valid: Tensor | None) -> Tensor | None:
     """What is added to the scores [batch, heads, queries, keys]: −∞ where a key may not be seen."""
     queries, keys = q.shape[2], k.shape[2]
     places = torch.arange(keys, device=q.device)
@@ -106,10 +104,7 @@ def _rotary(node: Node, x: Tensor, cosine: Tensor, sine: Tensor, places: Tensor 
     interleaved = bool(node.integer("interleaved", 0))
     a, b = (turned[..., ::2], turned[..., 1::2]) if interleaved else turned.chunk(2, -1)
     real, imaginary = cosine * a - sine * b, sine * a + cosine * b
-    if interleaved:
-        turned = torch.stack([real, imaginary], -1).flatten(-2)
-    else:
-        turned = torch.cat([real, imaginary], -1)
+    turned = torch.stack([real, imaginary], -1).flatten(-2) if interleaved else torch.cat([real, imaginary], -1)
     found = torch.cat([turned, rest], -1)
     return found.transpose(1, 2) if x.ndim == 4 else found.flatten(2)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from audit.models.differentiable.dtypes import supported
-from audit.models.differentiable.node import Node, listed, Operator
+from audit.models.differentiable.node import Node, Operator, listed
 
 
 def _constant(node: Node) -> Tensor:
@@ -60,7 +60,9 @@ def _converted(node: Node, x: Tensor, kind: torch.dtype) -> Tensor:
     return x.to(kind)
 
 
-def _dropout(node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+def _dropout(
+    node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
+) -> Tensor | tuple[Tensor, Tensor]:
     if training is not None and bool(training.item()):
         raise node.refuse("training mode")
     return (x, torch.ones_like(x, dtype=torch.bool)) if len(node.outputs) > 1 else x

@@ -56,7 +56,7 @@ def _average(node: Node, x: Tensor) -> Tensor:
     overhang = any(after > declared for after, declared in zip(found.after, found.declared, strict=True))
     filled = padded(x, found.before, found.after)
     plain = set(found.dilations) == {1} and not overhang
-    if plain and (include or not any(found.before) and not any(found.declared)):
+    if plain and (include or (not any(found.before) and not any(found.declared))):
         return _AVERAGE[len(found.kernel)](filled, found.kernel, found.strides)
     return _sums(node, filled, found) / _sums(node, _counted(x, found, include), found)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audit.models.differentiable.node import Node, listed, Operator
+from audit.models.differentiable.node import Node, Operator, listed
 
 Reduce = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -14,10 +14,9 @@ def _reduction(function: Reduce, since: int = 18) -> Operator:
     """A reduction whose axes are an attribute before opset `since` and an input from there on."""
 
     def operator(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
-        if node.version < since:
-            found = list(node.integers("axes", ()))
-        else:
-            found = [] if axes is None else listed(axes)
+        found = list(node.integers("axes", ())) if node.version < since else []
+        if axes is not None:
+            found = listed(axes)
         if not found and not node.integer("noop_with_empty_axes", 0):
             found = list(range(x.ndim))
         # torch takes an empty list of axes for all of them: one more axis, of size 1, is the same as none.

@@ -51,9 +51,7 @@ def _upsample(node: Node, x: Tensor, scales: Tensor | None = None) -> Tensor:
     return x
 
 
-def _axes(
-    node: Node, x: Tensor, axes: tuple[int, ...], scales: Tensor | None, sizes: Tensor | None
-) -> list[Axis]:
+def _axes(node: Node, x: Tensor, axes: tuple[int, ...], scales: Tensor | None, sizes: Tensor | None) -> list[Axis]:
     axes = tuple(axis % x.ndim for axis in axes)
     if scales is not None and scales.numel():
         factors = [float(scale) for scale in scales.tolist()]

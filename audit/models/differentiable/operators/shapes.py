@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.models.differentiable.node import Node, listed, Operator
+from audit.models.differentiable.node import Node, Operator, listed
 
 
 def _shape(node: Node, x: Tensor) -> Tensor:
@@ -109,15 +109,7 @@ def _cut(x: Tensor, axis: int, part: slice) -> Tensor:
     start, end, step = part.indices(x.shape[axis])
     if step == 1:
         return x.narrow(axis, start, max(end - start, 0))
-    return x.index_select(axis, torch.arange(start, end, step, device=x.device) if _any(start, end, step) else _none(x))
-
-
-def _any(start: int, end: int, step: int) -> bool:
-    return len(range(start, end, step)) > 0
-
-
-def _none(x: Tensor) -> Tensor:
-    return torch.zeros(0, dtype=torch.int64, device=x.device)
+    return x.index_select(axis, torch.tensor(range(start, end, step), dtype=torch.int64, device=x.device))
 
 
 def _expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
@@ -161,14 +153,11 @@ def _mirrored(node: Node, x: Tensor, mode: str, pads: list[tuple[int, int]]) -> 
         if before < 0 or after < 0:
             raise node.refuse(f"mode {mode} with negative pads")
         places = np.arange(x.shape[axis])
-        if mode == "reflect":
-            places = np.pad(places, (before, after), mode="reflect")
-        elif mode == "edge":
-            places = np.pad(places, (before, after), mode="edge")
-        elif mode == "wrap":
-            places = np.pad(places, (before, after), mode="wrap")
-        else:
-            raise node.refuse(f"mode {mode}")
+        match mode:
+            case "reflect" | "edge" | "wrap":
+                places = np.pad(places, (before, after), mode=mode)
+            case _:
+                raise node.refuse(f"mode {mode}")
         if before or after:
             x = x.index_select(axis, torch.from_numpy(places).to(x.device))
     return x

@@ -24,11 +24,6 @@ class Windows:
     after: tuple[int, ...]
     declared: tuple[int, ...]
 
-    @property
-    def padded(self) -> bool:
-        """Is anything added, or left out?"""
-        return any(self.before) or any(self.after)
-
 
 def windows(node: Node, x: Tensor, kernel: tuple[int, ...]) -> Windows:
     """The windows of a node over `x` [N, C, *spatial] by its attributes; Unsupported where they make no sense."""
