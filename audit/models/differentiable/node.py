@@ -101,7 +101,14 @@ class Node:
 
     def broadcast(self, *values: Tensor) -> tuple[int, ...]:
         """The shape of what comes of `values` element by element, bounded."""
-        return self.bounded(torch.broadcast_shapes(*(value.shape for value in values)))
+        return self.bounded(broadcast_shape(*(value.shape for value in values)))
+
+
+def broadcast_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that shapes have together, by the rules of numpy; torch itself raises where they have none."""
+    rank = max(map(len, shapes))
+    aligned = [(*[1] * (rank - len(shape)), *shape) for shape in shapes]
+    return tuple(next((size for size in sizes if size != 1), 1) for sizes in zip(*aligned, strict=True))
 
 
 def listed(value: Tensor) -> list[int]:

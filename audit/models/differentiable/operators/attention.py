@@ -43,7 +43,7 @@ def _attention(
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     """[batch, length, heads · size] → [batch, heads, length, size]."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def _capped(node: Node, scores: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def _weights(node: Node, scores: Tensor) -> Tensor:
 
 
 def _rotary(node: Node, x: Tensor, cosine: Tensor, sine: Tensor, places: Tensor | None = None) -> Tensor:
-    heads = x.transpose(1, 2) if x.ndim == 4 else x.unflatten(2, (node.integer("num_heads"), -1))
+    heads = x.transpose(1, 2) if x.ndim == 4 else x.reshape(*x.shape[:2], node.integer("num_heads"), -1)
     size = node.integer("rotary_embedding_dim", 0) or heads.shape[-1]
     turned, rest = heads[..., :size], heads[..., size:]
     if places is not None:

@@ -67,9 +67,7 @@ def _removed(
     return cut[:rank], cut[rank:]
 
 
-def window_sums(
-    node: Node, x: Tensor, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
-) -> Tensor:
+def window_sums(x: Tensor, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]) -> Tensor:
     """Sums over the windows of every channel of `x` [N, C, *spatial], already padded."""
     ones = torch.ones(1, 1, *kernel, dtype=x.dtype, device=x.device)
     lead = prod(x.shape[:2])

@@ -6,12 +6,12 @@ from math import prod
 import torch
 from torch import Tensor
 
-from audit.models.differentiable.node import Node, Operator
+from audit.models.differentiable.node import Node, Operator, broadcast_shape
 
 
 def _matmul(node: Node, a: Tensor, b: Tensor) -> Tensor:
     node.precise(a, b)
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    lead = broadcast_shape(a.shape[:-2], b.shape[:-2])
     node.bounded([*lead, a.shape[-2] if a.ndim > 1 else 1, b.shape[-1] if b.ndim > 1 else 1])
     return torch.matmul(a, b)
 

@@ -58,11 +58,11 @@ def _average(node: Node, x: Tensor) -> Tensor:
     plain = set(found.dilations) == {1} and not overhang
     if plain and (include or (not any(found.before) and not any(found.declared))):
         return _AVERAGE[len(found.kernel)](filled, found.kernel, found.strides)
-    return _sums(node, filled, found) / _sums(node, _counted(x, found, include), found)
+    return _sums(filled, found) / _sums(_counted(x, found, include), found)
 
 
-def _sums(node: Node, x: Tensor, found: Windows) -> Tensor:
-    return window_sums(node, x, found.kernel, found.strides, found.dilations)
+def _sums(x: Tensor, found: Windows) -> Tensor:
+    return window_sums(x, found.kernel, found.strides, found.dilations)
 
 
 def _counted(x: Tensor, found: Windows, include: bool) -> Tensor:
@@ -77,7 +77,8 @@ def _counted(x: Tensor, found: Windows, include: bool) -> Tensor:
 
 def _norm(node: Node, x: Tensor) -> Tensor:
     found, p = windows(node, x, node.integers("kernel_shape")), node.integer("p", 2)
-    return _sums(node, padded(torch.abs(x) ** p, found.before, found.after), found) ** (1 / p)
+    sums = _sums(padded(torch.abs(x) ** p, found.before, found.after), found)
+    return torch.pow(sums, 1 / p)
 
 
 def _spatial(x: Tensor) -> list[int]:
@@ -85,7 +86,8 @@ def _spatial(x: Tensor) -> list[int]:
 
 
 def _whole_norm(node: Node, x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, node.integer("p", 2), _spatial(x), keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(x, node.integer("p", 2), _spatial(x), keepdim=True)
+    return norm
 
 
 OPERATORS: dict[str, Operator] = {

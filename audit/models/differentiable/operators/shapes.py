@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audit.models.differentiable.node import Node, Operator, listed
+from audit.models.differentiable.node import Node, Operator, broadcast_shape, listed
 
 
 def _shape(node: Node, x: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def _cut(x: Tensor, axis: int, part: slice) -> Tensor:
 
 
 def _expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
-    return x.expand(node.bounded(torch.broadcast_shapes(x.shape, listed(shape))))
+    return x.expand(node.bounded(broadcast_shape(x.shape, listed(shape))))
 
 
 def _tile(node: Node, x: Tensor, repeats: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ def _pad(
     mode = node.text("mode", "constant")
     if mode == "constant":
         filled = node.number("value", 0.0) if node.version < 11 else 0 if value is None else value.item()
-        return functional.pad(x, flat(before, after), value=filled)  # type: ignore[arg-type]
+        return functional.pad(x, flat(before, after), value=filled)
     return _mirrored(node, x, mode, list(zip(before, after, strict=True)))
 
 

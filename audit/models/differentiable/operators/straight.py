@@ -21,5 +21,5 @@ class _Straight(torch.autograd.Function):
 
 def straight(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """`function(x)`, whose gradient is that of `x`; the shape must stay."""
-    result: Tensor = _Straight.apply(x, function)  # type: ignore[no-untyped-call]
+    result: Tensor = _Straight.apply(x, function)
     return result
