@@ -151,3 +151,40 @@ def _difference(found: torch.Tensor, expected: Any) -> str:
 def counts(found: list[Found]) -> Counter[Ending]:
     """How many tests ended in which way."""
     return Counter(entry.ending for entry in found)
+
+
+def table(found: list[Found]) -> str:
+    """How the tests ended, by kind, and what was refused, as Markdown."""
+    lines = [
+        f"onnx {onnx.__version__}: {len(found):,} tests, of which {sum(entry.applicable for entry in found):,} apply.",
+        "",
+        "| tests | " + " | ".join(ending.value for ending in Ending) + " |",
+        "|---|" + "--:|" * len(Ending),
+    ]
+    for kind in KINDS:
+        ended = counts([entry for entry in found if entry.kind == kind])
+        lines.append(f"| {kind} | " + " | ".join(f"{ended[ending]:,}" for ending in Ending) + " |")
+    ended = counts(found)
+    lines.append("| **all** | " + " | ".join(f"**{ended[ending]:,}**" for ending in Ending) + " |")
+    lines += ["", "| refused | tests |", "|---|--:|"]
+    refused = Counter(_general(entry.message) for entry in found if entry.ending is Ending.REFUSED)
+    return "\n".join(lines + [f"| {reason} | {number} |" for reason, number in sorted(refused.items())]) + "\n"
+
+
+def _general(message: str) -> str:
+    """A refusal without its opset."""
+    operator, _, reason = message.partition(": ")
+    return f"{operator.split(' (')[0]}: {reason}".replace("|", "\\|")
+
+
+def operators() -> str:
+    """The operators that are carried, by the file that holds them, as Markdown."""
+    from audit.models.differentiable.operators import quantisation
+
+    kinds: dict[str, list[str]] = {}
+    for name, function in OPERATORS.items():
+        if name != quantisation.QUANTISED:
+            kinds.setdefault(function.__module__.rpartition(".")[2], []).append(name)
+    rows = [f"| {kind} | {', '.join(sorted(names))} |" for kind, names in sorted(kinds.items())]
+    total = sum(map(len, kinds.values()))
+    return "\n".join([f"{total} operators.", "", "| kind | operators |", "|---|---|", *rows]) + "\n"
