@@ -8,7 +8,7 @@ from audit.models.differentiable.gate import Verified, differentiable
 from audit.models.differentiable.interpreter import translate
 from benchmarks.differentiable import EXPORTERS, gradient
 from tests.graphs import answers, items
-from tests.tinynets import CLASSES, INPUT, NETWORKS, path, source
+from tests.tinynets import CLASSES, INPUT, NETWORKS, path, quantised, source
 
 ITEMS = items(32, *INPUT)
 FILES = [(name, exporter) for name in NETWORKS for exporter in EXPORTERS]
@@ -59,3 +59,12 @@ def test_what_arrives_at_a_layer_is_known() -> None:
     # Two products of every attention are of activations.
     assert sum(weight is None for weight in weights) == 2
     assert module.constant(module.inputs[0]) is None
+
+
+def test_a_quantised_network_has_gradients_like_those_of_its_source() -> None:
+    content = quantised("resnet").read_bytes()
+    found = differentiable(content, ITEMS, answers(content, ITEMS))
+    assert isinstance(found, Verified), found.reason
+    assert not any(node.operator == "QuantizeLinear" for node in found.module.nodes), "one that cuts the gradient"
+    ours, theirs = gradient(found.module, ITEMS), gradient(source("resnet"), ITEMS)
+    assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.9

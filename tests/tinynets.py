@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -23,6 +24,7 @@ from torchvision.models.resnet import BasicBlock, conv1x1
 from torchvision.models.vision_transformer import VisionTransformer
 
 from benchmarks.differentiable import EXPORTERS, export, redraw
+from tests.graphs import items
 
 FOLDER = Path(__file__).parent / "tinynets"
 CLASSES = 5
@@ -95,6 +97,28 @@ def main() -> None:
         for exporter in EXPORTERS:
             export(source(name), torch.rand(4, *INPUT), path(name, exporter), exporter)
             _strip(path(name, exporter))
+    _quantise("resnet")
+
+
+def quantised(name: str) -> Path:
+    """Its file with QuantizeLinear and DequantizeLinear around every layer."""
+    return FOLDER / f"{name}-quantised.onnx"
+
+
+def _quantise(name: str) -> None:
+    """8-bit activations, and weights with one scale per channel, as onnxruntime's own tool writes them."""
+    from onnxruntime import quantization
+
+    class Items(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = iter([{"x": items(32, *INPUT).numpy()}])
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.batches, None)
+
+    given = path(name, "TorchScript"), quantised(name)
+    kinds = {"activation_type": quantization.QuantType.QUInt8, "weight_type": quantization.QuantType.QInt8}
+    quantization.quantize_static(*given, Items(), quantization.QuantFormat.QDQ, per_channel=True, **kinds)
 
 
 def _strip(file: Path) -> None:
