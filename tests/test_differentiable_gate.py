@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from audit.models.differentiable.gate import SAMPLES, TOLERANCE, GradientFree, Verified, differentiable
+from audit.models.differentiable.gate import QUANTUM, SAMPLES, TOLERANCE, GradientFree, Verified, differentiable
 from tests.graphs import answers, items, model, node
-from tests.tinynets import INPUT, path
+from tests.tinynets import INPUT, path, quantised
 
 X = items(SAMPLES, *INPUT)
 NETWORK = path("mobilenet", "dynamo").read_bytes()
@@ -42,6 +42,16 @@ def test_outputs_beyond_the_tolerance_are_not_trusted() -> None:
     off = reference.clone()
     off[-1, -1] += reference.abs().max() * TOLERANCE * 1.5
     assert reason(NETWORK, X, off).startswith("differs from onnxruntime by 1.5e-04 of the largest output")
+
+
+@pytest.mark.parametrize(("moved", "trusted"), [(15, True), (17, False)])
+def test_a_step_of_quantisation_may_differ_in_fewer_than_half_of_the_items(moved: int, trusted: bool) -> None:
+    content = quantised("resnet").read_bytes()
+    reference = answers(content, X)
+    reference[:moved, 0] += reference.abs().max() * QUANTUM / 2
+    assert isinstance(differentiable(content, X, reference), Verified) is trusted
+    reference[0, 0] += reference.abs().max() * QUANTUM
+    assert "differs from onnxruntime" in reason(content, X, reference)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

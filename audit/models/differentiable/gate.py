@@ -8,6 +8,7 @@ from torch import Tensor
 
 from audit.models.differentiable.interpreter import Interpreter, translate
 from audit.models.differentiable.node import Unsupported
+from audit.models.differentiable.operators.quantisation import QUANTISED
 from audit.models.graph import first_line
 
 TOLERANCE = 1e-4
@@ -16,6 +17,13 @@ TOLERANCE = 1e-4
 Both compute in float32 and add in different orders; on the networks of docs/differentiable.md that leaves at most a
 few 1e-6. An operator that is carried out wrongly, be it only another rounding mode or another formula of GELU, leaves
 1e-3 and more."""
+
+QUANTUM = 0.05
+"""The same for single items of a network that quantises its activations.
+
+There a difference in the last bit may move a value by a whole step, in any two runtimes: onnxruntime with and without
+its optimisations differs by 0.03 on one item of four of a ResNet-18. Half of the items must still be within TOLERANCE.
+"""
 
 SAMPLES = 32
 """Fewest items on which the two are compared: one may miss the branch of an activation in which they differ."""
@@ -91,9 +99,12 @@ def _deviation(module: Interpreter, x: Tensor, reference: Tensor) -> float | Gra
     largest = float(reference.abs().max())
     if largest == 0:
         return GradientFree("its outputs are all zero")
-    share = float((found - reference).abs().max()) / largest
-    if share > TOLERANCE:
-        return GradientFree(f"differs from onnxruntime by {share:.1e} of the largest output; allowed are {TOLERANCE:g}")
+    shares = (found - reference).abs().flatten(1).amax(1) / largest
+    share, allowed = float(shares.max()), TOLERANCE
+    if any(node.operator == QUANTISED for node in module.nodes) and float(shares.median()) <= TOLERANCE:
+        allowed = QUANTUM
+    if share > allowed:
+        return GradientFree(f"differs from onnxruntime by {share:.1e} of the largest output; allowed are {allowed:g}")
     return share
 
 
