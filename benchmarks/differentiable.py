@@ -81,8 +81,8 @@ def main() -> int:
 def table(rows: list[Row]) -> str:
     """The rows as Markdown."""
     head = (
-        "| network | exporter | nodes left | standard deviation of the outputs | outputs: greatest difference ÷ largest output "
-        "| gradients: median difference ÷ largest | 99 % quantile |"
+        "| network | exporter | nodes left | standard deviation of the outputs "
+        "| outputs: greatest difference ÷ largest output | gradients: median difference ÷ largest | 99 % quantile |"
     )
     return "\n".join([head, "|---|---|--:|--:|--:|--:|--:|", *map(str, rows)]) + "\n"
 

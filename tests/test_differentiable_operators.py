@@ -77,7 +77,7 @@ CASES: dict[str, tuple[int, list[NodeProto], Mapping[str, Array]]] = {
         {"s": ints(2, 4, 9, 4)},
     ),
     "pooled over the edge": (
-        19, [node("MaxPool", "x", "y", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1], ceil_mode=1)], {},
+        19, [node("MaxPool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 0, 0], ceil_mode=1)], {},
     ),
     "averaged without pads": (19, [node("AveragePool", "x", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 0])], {}),
     "averaged with pads": (
