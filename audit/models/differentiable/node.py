@@ -89,7 +89,7 @@ class Node:
             raise self.refuse(f"{name} = {self.attributes[name]}")
 
     def precise(self, *values: Tensor) -> None:
-        """Raise Unsupported on half precision, in which a sum of products depends on its order by whole percents."""
+        """Raise Unsupported on half precision, in which a sum of products depends on its order too much."""
         if any(value.dtype in (torch.float16, torch.bfloat16) for value in values):
             raise self.refuse("sums of products in half precision")
 

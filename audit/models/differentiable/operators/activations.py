@@ -44,7 +44,7 @@ def _selu(node: Node, x: Tensor) -> Tensor:
 def _parametric(node: Node, x: Tensor, slope: Tensor) -> Tensor:
     if node.version < 7 and slope.ndim == 1 and slope.numel() > 1:
         slope = slope.reshape(-1, *[1] * (x.ndim - 2))
-    node.bounded(node.broadcast(x, slope))
+    node.broadcast(x, slope)
     return torch.where(x < 0, slope * x, x)
 
 
