@@ -26,14 +26,18 @@ class LayerRow:
 
 
 def told(record: ModelRecord) -> str:
-    """One model in a line; '' where no check asked."""
-    found = record.structure
+    """The parameters of one model in a line: as stored, and as its operators receive them where a check asked."""
+    stored, found = _zeros_of(record.parameters, record.nonzero), record.structure
     if found is None:
-        return ""
+        return stored
     if found.unknown:
-        return f"not known: {found.unknown}"
-    zeros = numbers.share(found.parameters - found.nonzero, found.parameters)
-    return f"{numbers.count(found.parameters)}, of which zero: {zeros}"
+        return f"{stored}; in effect: not known ({found.unknown})"
+    in_effect = _zeros_of(found.parameters, found.nonzero)
+    return f"{stored}, also in effect" if in_effect == stored else f"{stored}; in effect {in_effect}"
+
+
+def _zeros_of(parameters: int, nonzero: int) -> str:
+    return f"{numbers.count(parameters)}, of which zero: {numbers.share(parameters - nonzero, parameters)}"
 
 
 def notice(evidence: Evidence) -> str:
