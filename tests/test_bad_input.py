@@ -201,7 +201,7 @@ def test_a_model_that_fails_on_the_data_is_named(command: Command, world: World)
     model_that_fails_later(world)
     result = command("run", world.audit, "--no-pdf")
     assert result.returncode == ExitCode.INPUT, result.stderr
-    assert "candidate.onnx: fails on the data" in " ".join(result.stderr.split())
+    assert "candidate.onnx: fails on inputs of 3 × 8 × 8" in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _TYPES = {"float": "float32", "float16": "float16", "double": "float64", "uint8": "uint8"}
-"""Element types that a network can take, by onnxruntime's names; scores may be of the same but for uint8."""
+"""Element types that a network can take, by onnxruntime's names."""
+_SCORES = ("float", "double")
+"""Those of scores: in half precision most differences round away, and near ties with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,10 @@ def _output(given: dict[str, Any], slot: Slot, path: Path) -> Any:
             f"Name the one with the class scores: output = … for the {slot.role} in the audit file.",
         )
     found = given[slot.output or next(iter(given))]
-    if _TYPES.get(_element(found), "uint8") == "uint8":
+    if _element(found) not in _SCORES:
         raise AuditError(
-            f"{path}: its output {found.name!r} is {found.type}, not floating-point", "Export the class scores."
+            f"{path}: its output {found.name!r} is {found.type}, not tensor(float) or tensor(double)",
+            "Export the class scores in float32; a network in half precision can end with a Cast.",
         )
     return found
 
