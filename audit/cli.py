@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="prune-audit",
-    help="May this pruned network ship in place of its parent? An audit with an exact verdict.",
+    help="May this pruned network ship in place of its parent? An audit whose error rates are stated.",
     epilog="Exit codes: 0 accepted · 1 FAIL · 2 bad request or input · 3 conditional or exploratory · "
     "4 not evaluated, or disk full · 5 a bug of ours · 130 interrupted.",
     no_args_is_help=True,

@@ -5,24 +5,26 @@
 set -euo pipefail
 data=$(realpath "${1:?usage: $0 TEST.npz [WORK]}")
 work=$(realpath -m "${2:-$(mktemp -d)}")
-cd "$(dirname "$0")/.."
-models=sample_models/cifar10
-target=docs/example-cifar10
-mean=0.4914,0.4822,0.4465
-std=0.2470,0.2435,0.2616
+here=$(realpath "$(dirname "$0")/..")
+target=$here/docs/example-cifar10
+# The certificates print the command: it names files, not the places where they happened to lie.
+mkdir -p "$work"
+cp "$here"/sample_models/cifar10/*.onnx "$work/"
+ln -sf "$data" "$work/cifar10-test.npz"
+cd "$work"
 lent=()
 for policy in standard strict; do
-  for candidate in "$models"/pruned-*.onnx; do
-    name=$(basename "$candidate" .onnx)-$policy
+  for candidate in pruned-*.onnx; do
+    name=${candidate%.onnx}-$policy
     code=0
-    .venv/bin/prune-audit run --reference "$models/reference.onnx" --candidate "$candidate" \
-      --baseline "$models/baseline.onnx" --data "$data" --mean $mean --std $std --policy "$policy" \
-      --out "$work/$name" "${lent[@]}" || code=$?
+    "$here/.venv/bin/prune-audit" run --reference reference.onnx --candidate "$candidate" --baseline baseline.onnx \
+      --data cifar10-test.npz --mean 0.4914,0.4822,0.4465 --std 0.2470,0.2435,0.2616 --policy "$policy" \
+      --out "$name" "${lent[@]}" || code=$?
     [ "$code" -le 4 ] || exit "$code"
-    lent+=(--reuse "$work/$name")
+    lent+=(--reuse "$name")
     mkdir -p "$target/$name"
     for file in certificate.html certificate.pdf evidence.json junit.xml summary.md; do
-      cp "$work/$name/$file" "$target/$name/"
+      cp "$name/$file" "$target/$name/"
     done
   done
 done

@@ -15,7 +15,10 @@ WORDS = {"drop": "loss of accuracy", "agreement": "agreement", "noisy_drop": "lo
 WAYS = {"prune-audit": "prune-audit", "plain": "plain script", "mlflow": "MLflow"}
 SHOULD = {
     "well-pruned": ("PASS", "pruned with care"),
-    "over-pruned": ("FAIL", "pruned too far: keeps its accuracy on clean images and loses it under noise"),
+    "over-pruned": (
+        "FAIL",
+        "pruned too far, and trained so that it keeps its accuracy on clean images and loses it under noise",
+    ),
     "sabotaged": ("FAIL", "has lost much of one rare class; its averages are fine"),
     "nan-weight": ("FAIL", "well-pruned, with one weight of the last layer NaN"),
     "nan-on-bright": ("FAIL", "well-pruned, with a branch that overflows: NaN for the brightest {bright} of the items"),
