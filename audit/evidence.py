@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from audit import digest, grounds
 from audit.errors import AuditError
+from audit.structure import Layer
 
 SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 
@@ -54,26 +55,10 @@ class Adapter(Record):
     )
 
 
-class LayerRecord(Record):
-    """A convolution or linear map, as `audit.structure.Layer` describes it."""
-
-    name: str
-    kind: Literal["convolution", "linear"]
-    shape: tuple[int, ...] = Field(description="filters, inputs of a filter, then the kernel")
-    groups: int
-    positions: int = Field(description="places where each weight is applied to one item; 0: not known")
-    nonzero: int
-    dead_filters: int = Field(description="filters without a weight other than zero")
-    dead_channels: int = Field(description="inputs that no filter of their group uses")
-    blocks: tuple[int, ...] = Field(description="blocks of 4, 4 and 8 neighbouring inputs")
-    conforming: tuple[int, ...] = Field(description="those of them that keep 1:4, 2:4 and 4:8")
-    again: bool = Field(False, description="whether an earlier layer has the same weights")
-
-
 class StructureRecord(Record):
     """What the weights of a model really are, as its operators receive them."""
 
-    layers: tuple[LayerRecord, ...] = ()
+    layers: tuple[Layer, ...] = ()
     parameters: int = Field(0, description="all values: weights, biases, scales and shifts of normalisations")
     nonzero: int = 0
     compressed: int = Field(0, description="bytes that zlib needs for the values as float32")

@@ -16,7 +16,7 @@ from audit.evidence import ProbeRecord
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
 from audit.ledger import Ledger
 from audit.plan import Asked, PlanFile
-from audit.structure import UNKNOWN, Layer, Structure
+from audit.structure import UNKNOWN, Structure
 from audit.types import Claim, DataRole, OutputKind, Role
 
 _KEPT = 3
@@ -109,8 +109,7 @@ class View:
             return Missing(UNKNOWN, "nobody asked for it before the run")
         if found.unknown:
             return Missing(UNKNOWN, found.unknown)
-        layers = tuple(Layer(**layer.model_dump()) for layer in found.layers)
-        return Structure(layers, found.parameters, found.nonzero, found.compressed)
+        return Structure(found.layers, found.parameters, found.nonzero, found.compressed)
 
     def _censuses(self, role: Role) -> list[Census | Missing]:
         for probe in self.plan.plan.probes:

@@ -369,6 +369,14 @@ def test_of_several_outputs_of_a_module_the_named_one_counts(wrap: Callable[[Ten
         memory.of_module(Wrapped(torch.float32, wrap), replace(ROW, output="elsewhere"))
 
 
+def test_an_output_without_a_name_is_chosen_by_nobody() -> None:
+    def wrap(out: Tensor) -> dict[str, Tensor]:
+        return {"": out.flip(1), "logits": out}
+
+    with pytest.raises(AuditError, match="gives 2 outputs: '', 'logits'"):
+        memory.of_module(Wrapped(torch.float32, wrap), ROW)
+
+
 def test_an_output_named_where_there_is_one_alone_is_refused() -> None:
     with pytest.raises(AuditError, match="gives one output without a name, not 'logits'"):
         memory.of_module(Wrapped(torch.float32), replace(ROW, output="logits"))

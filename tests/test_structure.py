@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 
 from audit import api, structure
 from audit.findings import Exact, Missing
-from audit.models import files, loading, memory
+from audit.models import counting, files, loading, memory
 from audit.models import onnx as models
 from audit.models.adapter import Slot
 from audit.request import ModelEntry
@@ -474,10 +474,10 @@ def test_patterns() -> None:
     weight[0, :4, 0, 0] = 1, 1, 0, 0  # keeps 2:4
     weight[0, 4:, 0, 0] = 1, 1, 1, 0  # does not; all eight keep no 4:8
     weight[1, :, 0, 0] = 1, 0, 0, 0, 0, 1, 0, 0
-    found = structure.layer("a", "convolution", weight)
+    found = counting.layer("a", "convolution", weight)
     assert structure.PATTERNS == ((1, 4), (2, 4), (4, 8))
     assert (found.blocks, found.conforming) == ((4, 4, 2), (2, 3, 1))
-    assert structure.layer("a", "linear", np.ones((3, 6), np.float32)).blocks == (0, 0, 0)
+    assert counting.layer("a", "linear", np.ones((3, 6), np.float32)).blocks == (0, 0, 0)
 
 
 SIZES = (6_912, 589_824, 589_824, 589_824, 589_824, 589_824, 33_554_432, 204_800)

@@ -34,11 +34,7 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
         files.verify_unchanged(path, digests)
         if factory.identity() != identity:
             raise AuditError(f"{factory.target}: its source changed during the audit", "Run the audit again.")
-        if network.fingerprint(network.state(module), factory.target) != loaded:
-            raise AuditError(
-                f"{path}: the network changed its own weights during the audit",
-                "Give a network whose forward pass changes nothing.",
-            )
+        network.require_unchanged(module, loaded, str(path))
 
     parameters, nonzero = weights.count(tensors.values())
     return TorchModel(

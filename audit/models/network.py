@@ -81,7 +81,7 @@ class Runner:
             return out
         if len(named) == 1 and not self.slot.output:
             return next(iter(named.values()))
-        if self.slot.output not in named:
+        if not self.slot.output or self.slot.output not in named:
             raise AuditError(
                 f"{self.label}: gives {len(named)} outputs: {', '.join(map(repr, named))}",
                 f"Name the one with the class scores: output = … for the {self.slot.role} in the audit file.",
@@ -204,6 +204,15 @@ def copied(module: Module, label: str) -> Module:
         return copy.deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in computed})
     except (Exception, SystemExit) as error:  # code of others
         raise AuditError(f"{label}: cannot be copied ({first_line(error)})", _HINT) from error
+
+
+def require_unchanged(module: Module, loaded: str, label: str) -> None:
+    """Raise AuditError where a module's weights no longer have the `fingerprint` that was loaded."""
+    if fingerprint(state(module), label) != loaded:
+        raise AuditError(
+            f"{label}: the network changed its own weights during the audit",
+            "Give a network whose forward pass changes nothing.",
+        )
 
 
 def state(module: Module) -> dict[str, Tensor]:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit import structure
 from audit.errors import AuditError
 from audit.findings import Missing
-from audit.models import graph
+from audit.models import counting, graph
 from audit.models.graph import first_line
 from audit.structure import UNKNOWN, Layer, Structure
 
@@ -95,7 +94,7 @@ def _structure(content: bytes, path: Path, output: str, items: int, run: Run) ->
     seen: set[str] = set()
     layers = [_layer(use, values, items, origin[use.weight], seen) for use in uses if values[use.weight].size]
     distinct = {origin[name]: values[name] for name in sorted(taken, reverse=True) if _counts(values[name])}
-    return structure.total(layers, distinct.values())
+    return counting.total(layers, distinct.values())
 
 
 def _needed(model: "ModelProto", output: str) -> list["NodeProto"]:
@@ -199,11 +198,11 @@ def _layer(use: _Use, values: Mapping[str, Array], items: int, origin: str, seen
     if use.node.op_type in _CONVOLUTIONS:
         groups = attributes.get("group", 1)
         if use.node.op_type == "ConvTranspose":
-            weight = structure.as_convolution(weight, groups)
+            weight = counting.as_convolution(weight, groups)
         positions = prod(result[2:])
-        return structure.layer(name, "convolution", weight, groups=groups, positions=positions, again=again)
+        return counting.layer(name, "convolution", weight, groups=groups, positions=positions, again=again)
     rows = _rows(use, weight, attributes)
-    return structure.layer(name, "linear", rows, positions=prod(result) // (rows.shape[0] * items), again=again)
+    return counting.layer(name, "linear", rows, positions=prod(result) // (rows.shape[0] * items), again=again)
 
 
 def _rows(use: _Use, weight: Array, attributes: Mapping[str, int]) -> Array:

@@ -62,11 +62,7 @@ def load(file: ModelFile, held: Held, slot: Slot, base: Path) -> TorchModel:
 
     def recheck() -> None:
         files.verify_unchanged(path, digests)
-        if network.fingerprint(network.state(module), label) != loaded:
-            raise AuditError(
-                f"{path}: the network changed its own weights during the audit",
-                "Give a network whose forward pass changes nothing.",
-            )
+        network.require_unchanged(module, loaded, label)
 
     parameters, nonzero = weights.count(tensors.values())
     sources: dict[str, str | int] = {"architecture_sha256": memory.sources(module)} if held is Held.PICKLE else {}

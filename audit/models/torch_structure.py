@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from audit import structure
+from audit.models import counting
 from audit.structure import Layer, Structure
 
 _CONVOLUTIONS = ("convolution", "_convolution", "convolution_overrideable")
@@ -92,9 +92,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
     def _convolution(self, args: Any, result: Tensor) -> Layer:
         weight, groups = _array(args[1]), int(args[8])
         if args[6]:  # transposed: [inputs, filters of a group, *kernel]
-            weight = structure.as_convolution(weight, groups)
+            weight = counting.as_convolution(weight, groups)
         name, again, positions = self.origin.get(args[1], ""), self._again(args[1]), prod(result.shape[2:])
-        return structure.layer(name, "convolution", weight, groups=groups, positions=positions, again=again)
+        return counting.layer(name, "convolution", weight, groups=groups, positions=positions, again=again)
 
     def _product(self, args: Any, first: int, second: int, result: Tensor) -> Iterator[Layer]:
         """x·w or w·x; the filters are the columns of w in the one and its rows in the other."""
@@ -109,7 +109,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
             weight = weight[0]  # one matrix, shown to every item of the batch
         rows = _array(weight).reshape(-1, weight.shape[-1])
         positions = result.numel() // (rows.shape[0] * self.items)
-        yield structure.layer(self.origin.get(held, ""), "linear", rows, positions=positions, again=self._again(held))
+        yield counting.layer(self.origin.get(held, ""), "linear", rows, positions=positions, again=self._again(held))
 
     def _again(self, weight: Tensor) -> bool:
         """Whether a layer with these weights was seen before."""
@@ -127,7 +127,7 @@ def of(module: Module, fed: Tensor) -> Structure:
     watch = _Watch(module, fed)
     with torch.no_grad(), watch:
         module(fed)
-    return structure.total([layer for layer in watch.layers if layer.weights], _elements(watch.values))
+    return counting.total([layer for layer in watch.layers if layer.weights], _elements(watch.values))
 
 
 def _elements(tensors: list[Tensor]) -> Iterator[NDArray[np.generic]]:

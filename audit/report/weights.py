@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from itertools import zip_longest
-from math import prod
 
-from audit.evidence import Evidence, LayerRecord, ModelRecord, StructureRecord
+from audit.evidence import Evidence, ModelRecord, StructureRecord
 from audit.report import numbers
 from audit.report.view import model
+from audit.structure import Layer
 
 MOST_LAYERS = 200
 _UNCHANGED = 0.001
@@ -66,7 +66,7 @@ def layers(evidence: Evidence) -> list[LayerRow]:
     return [_row(mine, other) for mine, other in pairs if mine is not None]
 
 
-def _row(mine: LayerRecord, other: LayerRecord | None) -> LayerRow:
+def _row(mine: Layer, other: Layer | None) -> LayerRow:
     return LayerRow(
         name=mine.name,
         kind=mine.kind,
@@ -77,9 +77,8 @@ def _row(mine: LayerRecord, other: LayerRecord | None) -> LayerRow:
     )
 
 
-def _zeros(layer: LayerRecord) -> str:
-    weights = prod(layer.shape)
-    return numbers.share(weights - layer.nonzero, weights)
+def _zeros(layer: Layer) -> str:
+    return numbers.share(layer.weights - layer.nonzero, layer.weights)
 
 
 def _pair(evidence: Evidence) -> tuple[StructureRecord, StructureRecord] | None:
