@@ -30,8 +30,8 @@ class Interpreter(Module):
     """The network of an ONNX file in torch: float32 [N, …] → the file's first output, differentiable in its input.
 
     Weights are buffers, each held once, in the type in which the file stores it; integers stay on the host, where
-    shapes are computed. Whatever depends on constants alone has been computed: `nodes` are what is left, and
-    `constant` gives what arrives at their inputs. Batches of any size pass if the file's own graph lets them.
+    shapes are computed. Whatever depends on constants alone has been computed: `nodes` are what is left.
+    Batches of any size pass if the file's own graph lets them.
     """
 
     def __init__(
@@ -50,12 +50,6 @@ class Interpreter(Module):
                 self.register_buffer(self._buffer_names[name], constants[name])
             else:
                 self._host[name] = constants[name]
-
-    def constant(self, name: str) -> Tensor | None:
-        """The value of a name that depends on no input, else None."""
-        if name in self._buffer_names:
-            return self.get_buffer(self._buffer_names[name])
-        return self._host.get(name)
 
     def forward(self, x: Tensor) -> Tensor:
         """The first output; Unsupported where a node cannot be carried out exactly on this input."""
