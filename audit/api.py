@@ -23,6 +23,7 @@ from audit import (
     selftest,
     storage,
     subjects,
+    tasks,
     verdict,
 )
 from audit.contracts import Context
@@ -36,8 +37,7 @@ from audit.portion import WHOLE, Portion
 from audit.report import files, sentences
 from audit.request import AuditFile
 from audit.subjects import Subjects, Terms
-from audit.tasks.classification import Classification
-from audit.types import DataRole, Role
+from audit.types import DataRole, Role, TaskKind
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -189,7 +189,7 @@ class _Course:
 
     def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Counter[Role]:
         with self.clock.stage("observe"):
-            task = Classification()
+            task = tasks.of(fixed.plan.task)
             observer = Observer(
                 fixed, opened.models, opened.data, task, ledger, self.progress, opened.lanes,
                 settle=lambda: pipeline.View(fixed, ledger, task).settled(),
@@ -220,7 +220,8 @@ def judge(
         chosen = registry.load_all(fixed.plan.checks, fixed.policy.settings)
         data = tuple(DataRole(each.role) for each in fixed.data)
         skipped = fixed.plan.skipped
-        asked = plan.ask(chosen, Context(fixed.dataset(DataRole.TEST).classes, roles, data), skipped)
+        test, kind = fixed.dataset(DataRole.TEST), TaskKind(fixed.plan.task.kind)
+        asked = plan.ask(chosen, Context(test.classes, roles, data, kind, test.chance), skipped)
         other = fixed
         if policy_name is not None:
             agreed = preparation.agree(policy_name, Path())
@@ -270,7 +271,7 @@ def _require_ran(wanted: Asked, fixed: PlanFile, policy_name: str) -> None:
 
 
 def _judge(fixed: PlanFile, asked: Asked, ledger: Ledger, *, exploratory: bool) -> Body:
-    view = pipeline.View(fixed, ledger, Classification())
+    view = pipeline.View(fixed, ledger, tasks.of(fixed.plan.task))
     findings = pipeline.measure(asked, view)
     adverse = pipeline.measure(asked, view.against()) if view.any_near_tie() else None
     decisions = verdict.decide(policy.rules(fixed.policy), findings, adverse)

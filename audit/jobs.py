@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from audit import plan
 from audit.comparisons import Settled, compared
 from audit.contracts import Batch, Columns, Probe, Task
+from audit.data import manifest
 from audit.errors import AuditError
 from audit.findings import Missing
 from audit.lanes import Drawn, Shown
@@ -70,7 +71,7 @@ class Job(ABC):
     def waiting(self) -> int:
         """Bytes of what it leaves that wait in memory until their chunk ends."""
         rows = min(self._chunk, self._items) * self.probe.draws
-        return rows * plan.row_bytes(self._record.kept, len(self._shared.plan.data[0].classes), len(self._shared.roles))
+        return rows * plan.row_bytes(self._record.kept, self._shared.plan.plan.outputs, len(self._shared.roles))
 
     @property
     def expected(self) -> int:
@@ -198,11 +199,12 @@ class KeepComparisons(Job):
         rows = {role: _rows(batch, [draw.outputs[role] for draw in draws]) for role in draws[0].outputs}
         reference = rows.pop(Role.REFERENCE)
         named = {name: reference[name] for name in ("id", "draw", "label")}
+        labels = manifest.labels_of(named["label"])  # of a mask its digest: the mask itself has done its work
         for role, other in rows.items():
             outputs, settled = (reference["output"], other["output"]), self._settled
             known = (settled[Role.REFERENCE], settled[role])
             found = compared(self._shared.task, named["label"], outputs, known)
-            self._finished.setdefault(role, []).append({**named, **found})
+            self._finished.setdefault(role, []).append({**named, "label": labels, **found})
 
 
 def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:
@@ -212,7 +214,7 @@ def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:
     return {
         "id": batch.ids.repeat(count, axis=0),
         "draw": np.tile(np.arange(count, dtype=np.int32), len(batch.ids)),
-        "label": labels.repeat(count),
+        "label": labels.repeat(count, axis=0),
         **{name: np.stack([draw[name] for draw in draws], 1).reshape(-1, *first[name].shape[1:]) for name in first},
     }
 

@@ -12,11 +12,12 @@ from audit import plan, repeatability
 from audit.comparisons import Settled
 from audit.contracts import Batch, DataSource, Model, Probe, Task
 from audit.evidence import Kept
+from audit.findings import Missing
 from audit.jobs import Job, KeepComparisons, KeepOutputs, Shared
 from audit.lanes import Lane, Wanted, side_by_side
 from audit.ledger import Ledger
 from audit.plan import PlanFile
-from audit.types import DataRole, Role
+from audit.types import DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,9 +105,22 @@ class Observer:
                 role: self.ledger.get(key)["output"][::draws][: len(first)] for role, key in clean.keys[0].items()
             }
             found = self._of_each(lambda role: repeatability.noise(self.models[role], first, stored[role]))
-        noises = {self.plan.noise_key(role): {"noise": np.asarray([noise])} for role, noise in found.items()}
+        kinds = {role: -1 if clean is not None else self._kind(role, first) for role in found}
+        noises = {
+            self.plan.noise_key(role): {"noise": np.asarray([noise]), "kind": np.asarray([kinds[role]])}
+            for role, noise in found.items()
+        }
         # Never borrowed: it says what this machine does.
         self.ledger.put({key: noise for key, noise in noises.items() if not self.ledger.holds(key)})
+
+    def _kind(self, role: Role, first: "Tensor") -> int:
+        """Which kind of output a model gives for the first batch, by its place; -1 where that is unclear."""
+        batch = Batch(np.zeros((len(first), 32), np.uint8), first, None)
+        left = self.task.observe(self.models[role](first), batch)
+        if not np.isfinite(left["output"]).all():
+            return -1
+        kind = self.task.settle(left, OutputKind(self.plan.model(role).adapter.outputs))
+        return -1 if isinstance(kind, Missing) else list(OutputKind).index(kind)
 
     def _of_each(self, ask: Callable[[Role], float]) -> dict[Role, float]:
         """What is found of every model, of several at once where there are lanes."""
@@ -131,8 +145,8 @@ class Observer:
             written.result()
 
     def _new_lanes(self) -> list[Lane]:
-        classes = len(self.plan.data[0].classes)
-        return [Lane(self.models, self.task, classes, self.plan.tool.method_set) for _ in range(self.lanes)]
+        fixed = self.plan
+        return [Lane(self.models, self.task, fixed.plan.outputs, fixed.tool.method_set) for _ in range(self.lanes)]
 
     def _asked(self, source: DataSource, jobs: Sequence[Job]) -> Iterator[tuple[Batch, Wanted]]:
         wanted = np.zeros(len(source.manifest.ids), np.bool_)

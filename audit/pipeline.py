@@ -155,25 +155,34 @@ class View:
 
     def _settle(self, role: Role) -> OutputKind | Missing:
         """What a model's outputs are, settled over the first probe."""
-        columns = self._observed(role, self.plan.plan.probes[0].sha256)
+        first, declared = self.plan.plan.probes[0], OutputKind(self.plan.model(role).adapter.outputs)
+        if first.kept != "outputs":
+            return self._settled_by_few(role)
+        columns = self._observed(role, first.sha256)
         if isinstance(columns, Missing):
             return columns
         if not np.isfinite(columns["output"]).all():
             return Missing("non-finite", f"the {role}'s outputs contain NaN or infinity")
-        return self.task.settle(columns, OutputKind(self.plan.model(role).adapter.outputs))
+        return self.task.settle(columns, declared)
+
+    def _settled_by_few(self, role: Role) -> OutputKind | Missing:
+        """What a model's outputs were found to be on the first batch, where none are kept whole."""
+        kind = int(self.ledger.get(self.plan.noise_key(role))["kind"][0])
+        return list(OutputKind)[kind] if kind >= 0 else Missing(
+            "ambiguous-outputs", f"the {role}'s outputs on the first items are of no clear kind: declare outputs"
+        )  # fmt: skip
 
     def _join(self, probe: str, other: Role) -> Trace | Missing:
         record = self.plan.probe(probe)
         made = self._compare(record, other) if record.kept == "outputs" else self._read_comparison(record, other)
         if isinstance(made, Missing):
             return made
-        labels, columns = made
-        for values in (labels, *columns.values()):
+        for values in made.values():
             values.setflags(write=False)  # every check sees the same trace
-        return Trace(labels, columns, record.draws)
+        return Trace(made, record.draws, self.plan.dataset(record.data).chance)
 
-    def _compare(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
-        """Labels and pair columns in judging order, from the outputs of both models."""
+    def _compare(self, probe: ProbeRecord, other: Role) -> Columns | Missing:
+        """Pair columns in judging order, from the outputs of both models."""
         sides: dict[Role, Side] = {}
         for role in (Role.REFERENCE, other):
             side = self._side(role, probe.sha256)
@@ -189,9 +198,9 @@ class View:
         rows = self._rows(reference, probe)
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
-        return labels, self.task.compare(labels, *chosen, adverse=self.adverse)
+        return self.task.compare(labels, *chosen, adverse=self.adverse)
 
-    def _read_comparison(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
+    def _read_comparison(self, probe: ProbeRecord, other: Role) -> Columns | Missing:
         """The same from what was kept of the comparison."""
         columns = self._compared(other, probe.sha256)
         if isinstance(columns, Missing):
@@ -201,9 +210,11 @@ class View:
                 return bad
             if isinstance(kind := self.outputs(role), Missing):
                 return kind
+        if comparisons.odd(columns):
+            return Missing("mixed-outputs", "some outputs are of another kind than those of the first items")
         rows = self._rows(columns, probe)
         pair = comparisons.pair_columns(columns, adverse=self.adverse)
-        return columns["label"][rows], {name: values[rows] for name, values in pair.items()}
+        return {name: values[rows] for name, values in pair.items()}
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)
@@ -227,7 +238,7 @@ class View:
         whole = len(columns["id"]) == len(ids) * draws
         if not whole or not np.array_equal(columns["draw"], np.tile(np.arange(draws), len(ids))):
             raise AuditError(f"probe {probe.name!r}: its draws are not complete", "Delete the ledger and run again.")
-        if manifest.digest_of(ids, labels) != self.plan.dataset(probe.data).sha256:
+        if manifest.digest_of(ids, manifest.labels_of(labels)) != self.plan.dataset(probe.data).sha256:
             raise AuditError(
                 "the items in the ledger differ from the data set of this audit",
                 "Delete the ledger and run the audit again.",

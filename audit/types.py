@@ -38,6 +38,15 @@ class DataRole(StrEnum):
     CALIBRATION = "calibration"
 
 
+class TaskKind(StrEnum):
+    """What the models do: name a class of an item, or of each of its pixels; estimate values; decide by them."""
+
+    CLASSIFICATION = "classification"
+    SEGMENTATION = "segmentation"
+    REGRESSION = "regression"
+    CONTROL = "control"
+
+
 class OutputKind(StrEnum):
     """What a model's output row holds; `AUTO` is settled from the observed outputs."""
 
@@ -45,6 +54,7 @@ class OutputKind(StrEnum):
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
     LOG_PROBABILITIES = "log-probabilities"
+    VALUES = "values"
 
 
 class Unit(StrEnum):

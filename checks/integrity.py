@@ -64,7 +64,8 @@ class Integrity:
 
     def ask(self, context: Context, /) -> Ask:
         nonfinite = [_of(NONFINITE, role) for role in context.roles]
-        return Ask((), (*nonfinite, *(_of(NEAR_TIES, role) for role in PAIR), *_OF_DATA))
+        of_data = (Claim(DUPLICATES.name), *([Claim(EMPTY_CLASSES.name)] if context.classes else ()))
+        return Ask((), (*nonfinite, *(_of(NEAR_TIES, role) for role in PAIR), *of_data))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         for role in context.roles:
@@ -78,10 +79,8 @@ class Integrity:
             )
         copies, stored = ledger.stored_items()
         yield Finding(Claim(DUPLICATES.name), Exact(copies / stored, stored))
-        yield Finding(Claim(EMPTY_CLASSES.name), _empty(context, ledger.class_counts()))
-
-
-_OF_DATA = (Claim(DUPLICATES.name), Claim(EMPTY_CLASSES.name))
+        if context.classes:
+            yield Finding(Claim(EMPTY_CLASSES.name), _empty(context, ledger.class_counts()))
 
 
 def _of(metric: Metric, role: Role) -> Claim:

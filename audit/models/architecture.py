@@ -25,7 +25,7 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
     """
     tensors, identity = weights.parse(file), factory.identity()
     module = _filled(factory, tensors, file)
-    runner, classes = network.start(str(file.path), module, slot)
+    runner, outputs = network.start(str(file.path), module, slot)
     # Taken after the first pass: modules may fill caches in it.
     loaded = network.fingerprint(network.state(module), factory.target)
     path, digests = file.path, file.digests  # the file's bytes need not live as long as the model
@@ -44,8 +44,8 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
         size=file.size,
         parameters=parameters,
         nonzero=nonzero,
-        classes=classes,
-        class_names=slot.class_names((), classes, str(file.path)),
+        outputs=outputs,
+        class_names=slot.class_names((), outputs[0], str(file.path)),
         runner=runner,
         runtime=runner.runtime | {"architecture": factory.target, "architecture_sha256": identity},
         recheck=recheck,

@@ -31,7 +31,7 @@ def of_module(module: Module, slot: Slot) -> TorchModel:
     label = f"the {slot.role}'s module"
     if not isinstance(module, Module):
         raise AuditError(f"{label}: is {type(module).__name__}, not a torch.nn.Module", "Hand over a torch.nn.Module.")
-    runner, classes = network.start(label, network.copied(module, label), slot)
+    runner, outputs = network.start(label, network.copied(module, label), slot)
     program, tensors = _program(runner), network.state(runner.module)
     known = program or network.fingerprint(tensors, label)
 
@@ -47,8 +47,8 @@ def of_module(module: Module, slot: Slot) -> TorchModel:
         size=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         parameters=parameters,
         nonzero=nonzero,
-        classes=classes,
-        class_names=slot.class_names((), classes, label),
+        outputs=outputs,
+        class_names=slot.class_names((), outputs[0], label),
         runner=runner,
         runtime=runner.runtime | ({} if program else _by_weights(runner.module)),
         recheck=recheck,

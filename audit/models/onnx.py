@@ -35,7 +35,7 @@ _SAME = 1e-5
 
 @dataclass(frozen=True)
 class Network:
-    """A session and its interface: float32 [N, …] as the preprocessing leaves it → scores float32 [N, classes].
+    """A session and its interface: float32 [N, …] as the preprocessing leaves it → outputs float32 [N, *outputs].
 
     Where the file fixes its batch at B, `freed` says that a copy without that limit runs in its place; else items run
     in pieces of B, the last one filled up with copies of its first.
@@ -44,7 +44,7 @@ class Network:
     path: Path
     session: "onnxruntime.InferenceSession"
     interface: Interface
-    preprocessing: Preprocessing
+    slot: Slot
     freed: int | None = None
 
     def __call__(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
@@ -56,7 +56,7 @@ class Network:
 
     def feed(self, x: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         """What the session takes for preprocessed items."""
-        typed = self.preprocessing.typed(x, self.interface.dtype)
+        typed = self.slot.preprocessing.typed(x, self.interface.dtype)
         return {self.interface.taken: typed.reshape(len(x), *self.interface.item)}
 
     def _piece(self, fed: NDArray[np.generic], size: int) -> NDArray[np.float32]:
@@ -68,7 +68,7 @@ class Network:
         except Exception as error:  # as in _session
             shape = " × ".join(map(str, fed.shape[1:]))
             raise AuditError(f"{self.path}: fails on inputs of {shape} ({first_line(error)})", HINT) from error
-        return interface.scores(out, len(fed), self.path)
+        return interface.scores(out, len(fed), self.slot, self.path)
 
     @property
     def described(self) -> dict[str, str | int]:
@@ -80,7 +80,7 @@ class Network:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A loaded network: callable on float32 [N, C, H, W] in [0, 1]; gives raw outputs float32 [N, classes]."""
+    """A loaded network: callable on float32 [N, C, H, W] in [0, 1]; gives raw outputs float32 [N, *outputs]."""
 
     slot: Slot
     path: Path
@@ -89,7 +89,7 @@ class OnnxModel:
     size: int
     parameters: int
     nonzero: int
-    classes: int
+    outputs: tuple[int, ...]
     class_names: tuple[str, ...]
     network: Network
     format: str = Format.ONNX.value
@@ -157,7 +157,7 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
     if network.interface.batch is not None and graph.may_be_freed(file.content, path):
         network = _freed(network, file.content, slot) or network
     blank = slot.preprocessing.apply(np.zeros((2, *slot.shape), np.float32))
-    classes = network(blank).shape[1]
+    outputs = network(blank).shape[1:]
     return OnnxModel(
         slot=slot,
         path=path,
@@ -166,15 +166,15 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
         size=file.size,
         parameters=stored.parameters,
         nonzero=stored.nonzero,
-        classes=classes,
-        class_names=slot.class_names(stored.class_names, classes, str(path)),
+        outputs=outputs,
+        class_names=slot.class_names(stored.class_names, outputs[0], str(path)),
         network=network,
     )
 
 
 def _network(content: bytes, path: Path, slot: Slot) -> Network:
     session = _session(content, path, slot.threads)
-    return Network(path, session, interface.of(session, slot, path), slot.preprocessing)
+    return Network(path, session, interface.of(session, slot, path), slot)
 
 
 def _freed(fixed: Network, content: bytes, slot: Slot) -> Network | None:

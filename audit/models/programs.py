@@ -56,7 +56,7 @@ def load(file: ModelFile, held: Held, slot: Slot, base: Path) -> TorchModel:
     label = str(file.path)
     with importable(base.resolve()):
         module, batch = _module(file, held)
-        runner, classes = network.start(label, module, replace(slot, batch=batch or slot.batch))
+        runner, outputs = network.start(label, module, replace(slot, batch=batch or slot.batch))
     tensors = network.state(module)
     loaded, path, digests = network.fingerprint(tensors, label), file.path, file.digests
 
@@ -73,8 +73,8 @@ def load(file: ModelFile, held: Held, slot: Slot, base: Path) -> TorchModel:
         size=file.size,
         parameters=parameters,
         nonzero=nonzero,
-        classes=classes,
-        class_names=slot.class_names((), classes, label),
+        outputs=outputs,
+        class_names=slot.class_names((), outputs[0], label),
         runner=runner,
         runtime=runner.runtime | sources,
         recheck=recheck,
