@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError
+from audit.models import arrays
+from audit.models.arrays import Pixels
 from audit.types import Role
 
 Layout = Literal["NCHW", "NHWC"]
@@ -42,30 +44,30 @@ class Preprocessing:
             raise ValueError(f"item is {list(self.item)}, but the data have {c} × {h} × {w} values")
         return self.item or ((c, h, w) if self.layout == "NCHW" else (h, w, c))
 
-    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, x: Pixels) -> Pixels:
         """float32 [N, C, H, W] in [0, 1] → [N, *model_shape], contiguous; `x` is left as it is."""
         taken = x
         if self.resize is not None and self.resize != x.shape[2:]:
-            x = _resized(x, self.resize)
+            x = arrays.resized(x, self.resize)
         low, high = self.range
         scaled = (low, high) != (0.0, 1.0)
         if x is taken and (scaled or self.mean or self.std):
-            x = x.copy()  # worked on in place from here: a large new array for every step costs more than the step
+            x = arrays.copied(
+                x
+            )  # worked on in place from here: a large new array for every step costs more than the step
         if scaled:
-            x *= np.float32(high - low)
-            x += np.float32(low)
+            x *= high - low
+            x += low
         if self.mean:
-            x -= np.asarray(self.mean, np.float32)[:, None, None]
+            x -= arrays.per_channel(self.mean, x)
         if self.std:
-            x /= np.asarray(self.std, np.float32)[:, None, None]
-        x = x if self.layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+            x /= arrays.per_channel(self.std, x)
+        x = x if self.layout == "NCHW" else arrays.channels_last(x)
         return x.reshape(len(x), *self.item) if self.item else x
 
     def typed(self, x: NDArray[np.float32], dtype: str) -> NDArray[np.generic]:
         """What `apply` gave in the network's element type; whole numbers are rounded to, half to even."""
-        if dtype == "uint8":
-            return np.rint(x).clip(0, 255).astype(np.uint8)
-        return x if dtype == "float32" else x.astype(dtype)
+        return x if dtype == "float32" else arrays.typed(x, dtype)
 
     def check(self, dtype: str) -> None:
         """Raise ValueError where the network's element type is another than declared, or cannot hold the values."""
@@ -75,24 +77,12 @@ class Preprocessing:
             raise ValueError("the network takes uint8: range must be [0, 255], without mean and std")
 
 
-def _resized(x: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    import torch
-    from torch.nn import functional
-
-    smaller = size[0] < x.shape[2] or size[1] < x.shape[3]
-    found = functional.interpolate(
-        torch.from_numpy(np.ascontiguousarray(x)), size, mode="bilinear", align_corners=False, antialias=smaller
-    )
-    array: NDArray[np.float32] = found.numpy()
-    return array
-
-
 @dataclass(frozen=True)
 class Slot:
     """What a model is opened for: its role, the items [C, H, W] that it will be given, and how it is to run.
 
-    `output` names the one that counts where a network has several, `classes` what its scores are of. `device`, as in
-    the audit file, and `batch`, the size of every forward pass, are for torch; ONNX files run on the processor in
+    `output` names the one that counts where a network has several, `classes` what its scores are of. `device` is as in
+    the audit file. `batch` is the size of every forward pass of torch and on CUDA; on the processor ONNX files run in
     batches of any size. `trust_code` lets a file run code of its own.
     """
 
