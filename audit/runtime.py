@@ -5,7 +5,7 @@ import platform
 from functools import cache
 from importlib import metadata
 
-PACKAGES = ("onnxruntime", "torch", "torchvision", "onnx", "numpy", "scipy", "pyarrow")
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "torch", "torchvision", "onnx", "numpy", "scipy", "pyarrow")
 """Libraries whose version can change a result."""
 _LANES = 4
 
@@ -27,12 +27,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def lanes(*, with_torch: bool) -> int:
+def lanes(*, with_torch: bool, on_cuda: bool = False) -> int:
     """Batches under way at once: one with torch, whose settings belong to the process and whose modules keep state.
 
-    Each has its own inputs and activations in memory, so there are no more than four.
+    One on CUDA, where a batch fills the device. Each has its own inputs and activations in memory, so there are no
+    more than four.
     """
-    return 1 if with_torch else min(_LANES, cores())
+    return 1 if with_torch or on_cuda else min(_LANES, cores())
 
 
 def threads(lanes: int) -> int:
@@ -43,7 +44,15 @@ def threads(lanes: int) -> int:
 @cache
 def packages() -> dict[str, str]:
     """Installed versions of the libraries that can change a result, and of Python."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    found = {name: version for name in PACKAGES if (version := _version(name)) is not None}
+    return {"python": platform.python_version()} | found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def host() -> dict[str, str | int]:

@@ -27,7 +27,7 @@ from audit.evidence import (
     Tool,
 )
 from audit.findings import Missing
-from audit.models import adapter, files, loading
+from audit.models import adapter, files, loading, provider
 from audit.models.adapter import Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.plan import Asked, PlanFile
@@ -139,7 +139,8 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
     with_torch = any(
         files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
     )
-    lanes = runtime.lanes(with_torch=with_torch)
+    on_cuda = not with_torch and provider.resolve(request.device) is not None
+    lanes = runtime.lanes(with_torch=with_torch, on_cuda=on_cuda)
     with _examination(
         request, base, own.get(DataRole.TEST), with_torch=with_torch, trust_code=trust_code
     ) as examination:

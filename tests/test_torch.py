@@ -322,6 +322,7 @@ def test_cuda_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert load(tmp_path / "a.pt", device="auto").runtime["device"] == "cpu"
 
 
+@pytest.mark.cuda
 @needs_cuda
 def test_cuda_gives_what_the_processor_gives(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pt", state())
