@@ -43,6 +43,10 @@ def _examine() -> Iterator[Symptom]:
 
 
 def _provider() -> Symptom:
+    try:
+        runtime.require_one_onnxruntime()
+    except AuditError as error:
+        return Symptom("providers", error.what, error.hint)
     import onnxruntime
 
     providers = onnxruntime.get_available_providers()

@@ -5,8 +5,12 @@ import platform
 from functools import cache
 from importlib import metadata
 
+from audit.errors import AuditError
+
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "torch", "torchvision", "onnx", "numpy", "scipy", "pyarrow")
 """Libraries whose version can change a result."""
+_ONNXRUNTIME = PACKAGES[:2]
+"""Packages that hold the module `onnxruntime`: for the processor alone, and for CUDA too."""
 _LANES = 4
 
 
@@ -46,6 +50,21 @@ def packages() -> dict[str, str]:
     """Installed versions of the libraries that can change a result, and of Python."""
     found = {name: version for name in PACKAGES if (version := _version(name)) is not None}
     return {"python": platform.python_version()} | found
+
+
+def require_one_onnxruntime() -> None:
+    """Raise AuditError where two packages hold the module `onnxruntime`, or none does.
+
+    They lie in one folder, so that of two nobody knows what runs.
+    """
+    found = [f"{name} {version}" for name in _ONNXRUNTIME if (version := _version(name)) is not None]
+    if len(found) > 1:
+        raise AuditError(
+            f"{' and '.join(found)} are both installed, one over the other",
+            f"Run `pip uninstall -y {' '.join(_ONNXRUNTIME)}`, then install the one that you want.",
+        )
+    if not found:
+        raise AuditError("onnxruntime is not installed", "Run `pip install onnxruntime`, or onnxruntime-gpu for CUDA.")
 
 
 def _version(package: str) -> str | None:

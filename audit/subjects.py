@@ -130,6 +130,7 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
 
     With `trust_code` model files may hold programs, which run: in the child first, then here.
     """
+    runtime.require_one_onnxruntime()
     own = {
         role: sources.open_source(entry, base, role)
         for role, entry in request.data.entries().items()
@@ -171,6 +172,7 @@ def of_objects(
     """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y)."""
     from audit.models import memory
 
+    runtime.require_one_onnxruntime()
     opened = {role: sources.of_object(each, role, f"the {role} data") for role, each in data.items()}
     shape = opened[DataRole.TEST].shape
     lanes = runtime.lanes(with_torch=True)
