@@ -181,7 +181,7 @@ class AuditFile(Settings):
     baseline: ModelEntry | None = Field(None, description="the reference's architecture, trained separately")
     task: TaskEntry = TaskEntry()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        "auto", description="for weights: auto, cpu, cuda or cuda:N; ONNX files run on the processor"
+        "auto", description="where models run: auto, cpu, cuda or cuda:N; auto is CUDA where there is one"
     )
     preprocessing: PreprocessingEntry = PreprocessingEntry()
     ledger_budget: Annotated[float, Field(ge=0)] = Field(

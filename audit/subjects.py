@@ -31,7 +31,7 @@ from audit.evidence import (
     Tool,
 )
 from audit.findings import Missing
-from audit.models import adapter, files, loading
+from audit.models import adapter, files, loading, provider
 from audit.models.adapter import Features, Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.plan import Asked, PlanFile
@@ -144,6 +144,7 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
 
     With `trust_code` model files may hold programs, which run: in the child first, then here.
     """
+    runtime.require_one_onnxruntime()
     own = {
         role: sources.open_source(entry, base, role, task=request.task.record)
         for role, entry in request.data.entries().items()
@@ -153,7 +154,8 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
     with_torch = any(
         files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
     )
-    lanes = runtime.lanes(with_torch=with_torch)
+    on_cuda = not with_torch and provider.resolve(request.device) is not None
+    lanes = runtime.lanes(with_torch=with_torch, on_cuda=on_cuda)
     with _examination(
         request, base, own.get(DataRole.TEST), with_torch=with_torch, trust_code=trust_code
     ) as examination:
@@ -190,6 +192,7 @@ def of_objects(
     """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y)."""
     from audit.models import memory
 
+    runtime.require_one_onnxruntime()
     opened = {role: sources.of_object(each, role, f"the {role} data", form) for role, each in data.items()}
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from audit.errors import AuditError
 from audit.evidence import TaskRecord
+from audit.models import arrays
+from audit.models.arrays import Pixels
 from audit.types import Role
 
 Layout = Literal["NCHW", "NHWC"]
@@ -23,12 +25,6 @@ class Features:
     item: tuple[int, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-
-    def values(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Shares of the ranges [N, F, 1, 1] in the units of the data; moved by 2⁻²⁴ of a range at most."""
-        low, high = (np.asarray(end)[:, None, None] for end in (self.low, self.high))
-        found: NDArray[np.float32] = (low + x.astype(np.float64) * (high - low)).astype(np.float32)
-        return found
 
 
 @dataclass(frozen=True)
@@ -68,33 +64,32 @@ class Preprocessing:
             raise ValueError(f"item is {list(self.item)}, but the data have {c} × {h} × {w} values")
         return self.item or ((c, h, w) if self.layout == "NCHW" else (h, w, c))
 
-    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, x: Pixels) -> Pixels:
         """float32 [N, C, H, W] in [0, 1] → [N, *model_shape], contiguous; `x` is left as it is."""
         taken = x
         if self.resize is not None and self.resize != x.shape[2:]:
-            x = resized(x, self.resize)
+            x = arrays.resized(x, self.resize)
         low, high = self.range
         scaled = (low, high) != (0.0, 1.0)
-        if x is taken and (scaled or self.mean or self.std):
-            x = x.copy()  # worked on in place from here: a large new array for every step costs more than the step
         if self.features is not None:
-            x = self.features.values(x)
+            x = arrays.between(x, self.features.low, self.features.high)
+        if x is taken and (scaled or self.mean or self.std):
+            # Worked on in place from here: a large new array for every step costs more than the step.
+            x = arrays.copied(x)
         if scaled:
-            x *= np.float32(high - low)
-            x += np.float32(low)
+            x *= high - low
+            x += low
         if self.mean:
-            x -= np.asarray(self.mean, np.float32)[:, None, None]
+            x -= arrays.per_channel(self.mean, x)
         if self.std:
-            x /= np.asarray(self.std, np.float32)[:, None, None]
-        x = x if self.layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+            x /= arrays.per_channel(self.std, x)
+        x = x if self.layout == "NCHW" else arrays.channels_last(x)
         item = self.item or (self.features.item if self.features else ())
         return x.reshape(len(x), *item) if item else x
 
     def typed(self, x: NDArray[np.float32], dtype: str) -> NDArray[np.generic]:
         """What `apply` gave in the network's element type; whole numbers are rounded to, half to even."""
-        if dtype == "uint8":
-            return np.rint(x).clip(0, 255).astype(np.uint8)
-        return x if dtype == "float32" else x.astype(dtype)
+        return x if dtype == "float32" else arrays.typed(x, dtype)
 
     def check(self, dtype: str) -> None:
         """Raise ValueError where the network's element type is another than declared, or cannot hold the values."""
@@ -104,26 +99,13 @@ class Preprocessing:
             raise ValueError("the network takes uint8: range must be [0, 255], without mean and std")
 
 
-def resized(x: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Planes [N, C, H, W] of another height and width: bilinear, smoothed where they shrink."""
-    import torch
-    from torch.nn import functional
-
-    smaller = size[0] < x.shape[2] or size[1] < x.shape[3]
-    found = functional.interpolate(
-        torch.from_numpy(np.ascontiguousarray(x)), size, mode="bilinear", align_corners=False, antialias=smaller
-    )
-    array: NDArray[np.float32] = found.numpy()
-    return array
-
-
 @dataclass(frozen=True)
 class Slot:
     """What a model is opened for: its role, the items [C, H, W] that it will be given, and how it is to run.
 
     `output` names the one that counts where a network has several, `classes` what its scores are of, `task` what they
-    are for. `device`, as in
-    the audit file, and `batch`, the size of every forward pass, are for torch; ONNX files run on the processor in
+    are for. `device` is as in the audit file. `batch` is the size of every forward pass of torch and on CUDA; on the
+    processor ONNX files run in
     batches of any size. `trust_code` lets a file run code of its own.
     """
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from audit.errors import AuditError
 from audit.models import outputs
-from audit.models.adapter import Slot
-from audit.models.graph import HINT
+from audit.models.adapter import Preprocessing, Slot
+from audit.models.graph import HINT, first_line
 from audit.models.outputs import UnfitError
 
 if TYPE_CHECKING:
@@ -32,6 +32,22 @@ class Interface:
     item: tuple[int, ...]
     batch: int | None
     given: str
+
+    def feed(self, x: NDArray[np.float32], preprocessing: Preprocessing) -> dict[str, NDArray[np.generic]]:
+        """What a session takes for preprocessed items."""
+        return {self.taken: preprocessing.typed(x, self.dtype).reshape(len(x), *self.item)}
+
+    def described(self, freed: int | None) -> dict[str, str | int]:
+        """What of its form could change an output, or which of several it is."""
+        fixed = {} if self.batch is None else {"batch": self.batch}
+        without = {} if freed is None else {"batch": f"any, in the file {freed}"}
+        return {"output": self.given, **fixed, **without}
+
+
+def failure(path: Path, shape: tuple[int, ...], error: Exception) -> AuditError:
+    """What to raise where a network fails on items of a shape."""
+    sizes = " × ".join(map(str, shape))
+    return AuditError(f"{path}: fails on inputs of {sizes} ({first_line(error)})", HINT)
 
 
 def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path) -> Interface:

@@ -5,7 +5,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.models.adapter import Slot, resized
+from audit.models import arrays
+from audit.models.adapter import Slot
 from audit.types import TaskKind
 
 _ADVICE = {
@@ -63,4 +64,4 @@ def _masks(out: NDArray[np.generic], slot: Slot, unfit: UnfitError) -> NDArray[n
     if out.shape[1] < 2:
         raise UnfitError("gives one score for each pixel, not one per class", TaskKind.SEGMENTATION)
     scores = np.ascontiguousarray(out, np.float32)
-    return scores if scores.shape[2:] == slot.shape[1:] else resized(scores, slot.shape[1:])
+    return scores if scores.shape[2:] == slot.shape[1:] else arrays.resized(scores, slot.shape[1:])
