@@ -39,7 +39,9 @@ def test_features_get_their_units_back() -> None:
     found = preprocessing.apply(shares)
     assert found.shape == (100, 3) and found.dtype == np.float32
     span = np.array(high) - low
-    assert (np.abs(found + np.array([1.0, 0.0, 0.0]) - values) <= 2**-23 * np.maximum(span, np.abs(values).max(axis=0))).all()
+    assert (
+        np.abs(found + np.array([1.0, 0.0, 0.0]) - values) <= 2**-23 * np.maximum(span, np.abs(values).max(axis=0))
+    ).all()
     np.testing.assert_array_equal(preprocessing.apply(torch.from_numpy(shares)).numpy(), found)
 
 
