@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audit.digest import Json
 from audit.findings import Finding, Metric, Missing
+from audit.parity import Parity
 from audit.structure import Structure
 from audit.types import PAIR, Claim, DataRole, OutputKind, Role
 
@@ -178,6 +179,10 @@ class Model(Protocol):
         """What its weights really are; Missing where that cannot be told."""
         ...
 
+    def reopen(self) -> "Model":
+        """The same network, loaded once more from what was hashed."""
+        ...
+
     def verify_unchanged(self) -> None: ...
 
 
@@ -280,6 +285,10 @@ class LedgerView(Protocol):
 
     def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
         """(items whose decision is closer than the noise of the runtime, items), over the worst probe."""
+        ...
+
+    def parity(self, role: Role, /) -> Parity | Missing:
+        """How far apart a model's answers to the same items lie."""
         ...
 
     def stored_items(self) -> tuple[int, int]: ...

@@ -15,10 +15,12 @@ from audit.errors import AuditError
 from audit.evidence import ProbeRecord
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
 from audit.ledger import Ledger
+from audit.parity import TOLERANCE, Parity
 from audit.plan import Asked, PlanFile
 from audit.structure import UNKNOWN, Structure
 from audit.types import Claim, DataRole, OutputKind, Role
 
+_AGAIN = "Delete the ledger and run the audit again."
 _KEPT = 3
 """Observations and traces that stay in memory: the clean ones are asked for again and again, others once."""
 
@@ -43,6 +45,7 @@ class View:
         self.outputs = lru_cache(None)(self._settle)
         self._order = lru_cache(_KEPT)(self._judging_order)
         self._noise = lru_cache(None)(self._read_noise)
+        self._parity = lru_cache(None)(self._read_parity)
         self.settled = lru_cache(None)(self._settle_all)
 
     def against(self) -> "View":
@@ -92,6 +95,11 @@ class View:
         """Whether counting near ties against the candidate could change anything."""
         roles = (Role(model.role) for model in self.plan.models)
         return any(c.turning for role in roles for c in self._censuses(role) if isinstance(c, Census))
+
+    def parity(self, role: Role, /) -> Parity | Missing:
+        """How far apart a model's answers to the same items lie; Missing where none were numbers."""
+        found = self._parity(role)
+        return found if found.items else Missing("non-finite", f"no item gives the {role} numbers alone")
 
     def stored_items(self) -> tuple[int, int]:
         """(superfluous copies, stored items) of the test set."""
@@ -145,13 +153,19 @@ class View:
         self._counted |= {(role, probe): comparisons.census(columns, role) for role in pair}
         return columns
 
+    def _read_parity(self, role: Role) -> Parity:
+        stored = self.ledger.get(self.plan.parity_key(role))
+        try:
+            noise, batch, reload = (float(stored[name][0]) for name in ("noise", "batch", "reload"))
+            parity = Parity(noise, batch, reload, int(stored["items"][0]))
+        except KeyError as error:
+            raise AuditError(f"the {role}'s {error} is not in the ledger", _AGAIN) from error
+        if not (0 <= noise < np.inf and 0 <= batch <= TOLERANCE and 0 <= reload <= TOLERANCE and parity.items >= 0):
+            raise AuditError(f"the {role}'s parity in the ledger is {parity}", _AGAIN)
+        return parity
+
     def _read_noise(self, role: Role) -> float:
-        noise = float(self.ledger.get(self.plan.noise_key(role))["noise"][0])
-        if not 0 <= noise < np.inf:
-            raise AuditError(
-                f"the {role}'s noise in the ledger is {noise}", "Delete the ledger and run the audit again."
-            )
-        return noise
+        return self._parity(role).noise
 
     def _settle(self, role: Role) -> OutputKind | Missing:
         """What a model's outputs are, settled over the first probe."""

@@ -181,9 +181,9 @@ class PlanFile(Record):
         chunks = -(-data.items // self.plan.chunk)
         return (digest.of_json({**whole, "index": index}) for index in range(chunks))
 
-    def noise_key(self, role: Role) -> str:
-        """Key of the noise that a model's runtime was found to make on the test set."""
-        return digest.of_json({**self._base(role), "inspection": "noise", "data": self.dataset("test").sha256})
+    def parity_key(self, role: Role) -> str:
+        """Key of how far apart a model's answers to the same items of the test set were found to lie."""
+        return digest.of_json({**self._base(role), "inspection": "parity", "data": self.dataset("test").sha256})
 
     def failure_key(self, probe: ProbeRecord) -> str:
         """Key of a probe's failure: it concerns no model."""

@@ -1,4 +1,4 @@
-"""Can the measurements be trusted at all: numbers that are numbers, items that count once."""
+"""Can the measurements be trusted at all: numbers that are numbers, items that count once, answers that stay."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing
+from audit.parity import TOLERANCE, Parity
 from audit.types import PAIR, Claim, Role, Sense, Unit
 
 _NAMED = 10
@@ -52,25 +53,54 @@ NEAR_TIES: Final = Metric(
     meaning="Share of outputs whose two largest values are closer than rounding can move them, under the worst probe; "
     "a verdict must hold with all of them counted against the candidate.",
 )
+_BEYOND = f"beyond {100 * TOLERANCE:g} % the audit ends without a certificate, whatever the policy says."
+
+BATCH_DIFFERENCE: Final = Metric(
+    name="integrity.batch_difference",
+    title="Same item in another batch",
+    unit=Unit.PERCENT,
+    low=0.0,
+    high=TOLERANCE,
+    better=Sense.AT_MOST,
+    kind=Kind.COUNTED,
+    meaning="Largest difference of an output of one item between batches of other sizes (down to 1), other items and "
+    f"in reverse order, as a part of the model's largest output; {_BEYOND}",
+    of_pair=False,
+)
+RELOAD_DIFFERENCE: Final = Metric(
+    name="integrity.reload_difference",
+    title="Same item after another load",
+    unit=Unit.PERCENT,
+    low=0.0,
+    high=TOLERANCE,
+    better=Sense.AT_MOST,
+    kind=Kind.COUNTED,
+    meaning="Largest difference between the outputs that were observed for the first and the last batch and those of "
+    f"the model loaded once more, and asked again after the audit, as a part of its largest output; {_BEYOND} So does "
+    "any difference within the run where the runtime promises the same bits.",
+    of_pair=False,
+)
+_PARITY: Final = (BATCH_DIFFERENCE, RELOAD_DIFFERENCE)
 
 
 @dataclass(frozen=True)
 class Integrity:
-    """NaN, infinity, near ties, duplicates and empty classes."""
+    """NaN, infinity, parity of answers, near ties, duplicates and empty classes."""
 
     name: ClassVar[str] = "integrity"
-    summary: ClassVar[str] = "every output is a number, every item counts once, every class has items"
-    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, NEAR_TIES, DUPLICATES, EMPTY_CLASSES)
+    summary: ClassVar[str] = "every output is a number and stays the same, items count once, every class has items"
+    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, *_PARITY, NEAR_TIES, DUPLICATES, EMPTY_CLASSES)
 
     def ask(self, context: Context, /) -> Ask:
-        nonfinite = [_of(NONFINITE, role) for role in context.roles]
-        return Ask((), (*nonfinite, *(_of(NEAR_TIES, role) for role in PAIR), *_OF_DATA))
+        of_roles = [_of(metric, role) for metric in (NONFINITE, *_PARITY) for role in context.roles]
+        return Ask((), (*of_roles, *(_of(NEAR_TIES, role) for role in PAIR), *_OF_DATA))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         for role in context.roles:
             counted = ledger.nonfinite(role)
             statistic = counted if isinstance(counted, Missing) else Exact(float(counted[0]), counted[1])
             yield Finding(_of(NONFINITE, role), statistic)
+            yield from _parity(role, ledger.parity(role))
         for role in PAIR:
             ties = ledger.near_ties(role)
             yield Finding(
@@ -86,6 +116,15 @@ _OF_DATA = (Claim(DUPLICATES.name), Claim(EMPTY_CLASSES.name))
 
 def _of(metric: Metric, role: Role) -> Claim:
     return Claim(metric.name, (("role", role.value),))
+
+
+def _parity(role: Role, found: Parity | Missing) -> Iterator[Finding]:
+    """What the engine measured before any check: it has let nothing pass that is beyond the tolerance."""
+    if isinstance(found, Missing):
+        yield from (Finding(_of(metric, role), found) for metric in _PARITY)
+        return
+    for metric, value in zip(_PARITY, (found.batch, found.reload), strict=True):
+        yield Finding(_of(metric, role), Exact(value, found.items))
 
 
 def _empty(context: Context, counts: Sequence[int]) -> Exact | Missing:
