@@ -277,8 +277,8 @@ class Trace:
 class LedgerView(Protocol):
     """What a check may read: the traces of the probes it asked for, and the state of the whole ledger."""
 
-    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /) -> Trace | Missing:
-        """The reference joined with another role."""
+    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
+        """The reference, or another role that stands in its place, joined with `other`."""
         ...
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing: ...

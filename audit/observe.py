@@ -50,7 +50,7 @@ class Observer:
     def __post_init__(self) -> None:
         self._begun: dict[Role, Beginning] = {}
         self._tried: tuple[Tensor, ...] = ()
-        self._shared = Shared(self.plan, self.ledger, self.task, tuple(self.models))
+        self._shared = Shared(self.plan, self.ledger, self.task)
 
     @property
     def passes(self) -> Counter[Role]:
@@ -64,7 +64,8 @@ class Observer:
         """
         by_kept = {kept: [p for p in probes if self.plan.record_of(p).kept == kept] for kept in get_args(Kept)}
         whole, compared = by_kept["outputs"], by_kept["comparisons"]
-        to_come = len(self.models) * sum(self.plan.dataset(probe.data).items * probe.draws for probe in compared)
+        records = [self.plan.record_of(probe) for probe in compared]
+        to_come = sum(len(self.plan.shown(r)) * self.plan.dataset(r.data).items * r.draws for r in records)
         jobs = self.run(whole, to_come=to_come)
         untouched = [job for job in jobs if job.probe.data is DataRole.TEST and not job.probe.min_effect]
         clean = next((job for job in untouched if not job.failed), None)

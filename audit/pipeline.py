@@ -52,9 +52,12 @@ class View:
         """The same ledger with every near tie counted against the candidate."""
         return replace(self, adverse=True)
 
-    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /) -> Trace | Missing:
-        """The reference joined with another role, in judging order; Missing where that cannot be trusted."""
-        return self._joined(digest.of_json(probe.canonical()), other)
+    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
+        """Two roles joined, the reference and another unless said otherwise, in judging order.
+
+        Missing where that cannot be trusted, and where a role does not see the probe.
+        """
+        return self._joined(digest.of_json(probe.canonical()), (to, other))
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing:
         """(rows with NaN or infinity in an output, rows) of a role, over every probe of the plan.
@@ -120,10 +123,14 @@ class View:
         return Structure(found.layers, found.parameters, found.nonzero, found.compressed)
 
     def _censuses(self, role: Role) -> list[Census | Missing]:
-        for probe in self.plan.plan.probes:
+        seen = self._seen(role)
+        for probe in seen:
             if (role, probe.sha256) not in self._counted:
                 self._count(role, probe)
-        return [self._counted[role, probe.sha256] for probe in self.plan.plan.probes]
+        return [self._counted[role, probe.sha256] for probe in seen]
+
+    def _seen(self, role: Role) -> list[ProbeRecord]:
+        return [probe for probe in self.plan.plan.probes if role in self.plan.shown(probe)]
 
     def _count(self, role: Role, probe: ProbeRecord) -> None:
         if probe.kept == "outputs":
@@ -168,17 +175,20 @@ class View:
         return self._parity(role).noise
 
     def _settle(self, role: Role) -> OutputKind | Missing:
-        """What a model's outputs are, settled over the first probe."""
-        columns = self._observed(role, self.plan.plan.probes[0].sha256)
+        """What a model's outputs are, settled over the first probe that it sees."""
+        seen = self._seen(role)
+        columns = self._observed(role, seen[0].sha256) if seen else _unseen(role)
         if isinstance(columns, Missing):
             return columns
         if not np.isfinite(columns["output"]).all():
             return Missing("non-finite", f"the {role}'s outputs contain NaN or infinity")
         return self.task.settle(columns, OutputKind(self.plan.model(role).adapter.outputs))
 
-    def _join(self, probe: str, other: Role) -> Trace | Missing:
+    def _join(self, probe: str, pair: tuple[Role, Role]) -> Trace | Missing:
         record = self.plan.probe(probe)
-        made = self._compare(record, other) if record.kept == "outputs" else self._read_comparison(record, other)
+        if unseen := [role for role in pair if role not in self.plan.shown(record)]:
+            return _unseen(unseen[0])
+        made = self._compare(record, pair) if record.kept == "outputs" else self._read_comparison(record, pair)
         if isinstance(made, Missing):
             return made
         labels, columns = made
@@ -186,15 +196,15 @@ class View:
             values.setflags(write=False)  # every check sees the same trace
         return Trace(labels, columns, record.draws)
 
-    def _compare(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
+    def _compare(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> tuple[NDArray[np.int64], Columns] | Missing:
         """Labels and pair columns in judging order, from the outputs of both models."""
         sides: dict[Role, Side] = {}
-        for role in (Role.REFERENCE, other):
+        for role in pair:
             side = self._side(role, probe.sha256)
             if isinstance(side, Missing):
                 return side
             sides[role] = side
-        reference, second = sides[Role.REFERENCE].columns, sides[other].columns
+        reference, second = (sides[role].columns for role in pair)
         for name in ("id", "draw", "label"):
             if not np.array_equal(reference[name], second[name]):
                 raise AuditError(
@@ -205,19 +215,23 @@ class View:
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
         return labels, self.task.compare(labels, *chosen, adverse=self.adverse)
 
-    def _read_comparison(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
-        """The same from what was kept of the comparison."""
-        columns = self._compared(other, probe.sha256)
+    def _read_comparison(
+        self, probe: ProbeRecord, pair: tuple[Role, Role]
+    ) -> tuple[NDArray[np.int64], Columns] | Missing:
+        """The same from what was kept of the comparison with the reference."""
+        if pair[0] is not Role.REFERENCE:
+            return Missing("not-kept", "of this probe nothing is kept but comparisons with the reference")
+        columns = self._compared(pair[1], probe.sha256)
         if isinstance(columns, Missing):
             return columns
-        for role in (Role.REFERENCE, other):
+        for role in pair:
             if (bad := self._nonfinite(role, probe.sha256)) is not None:
                 return bad
             if isinstance(kind := self.outputs(role), Missing):
                 return kind
         rows = self._rows(columns, probe)
-        pair = comparisons.pair_columns(columns, adverse=self.adverse)
-        return columns["label"][rows], {name: values[rows] for name, values in pair.items()}
+        compared = comparisons.pair_columns(columns, adverse=self.adverse)
+        return columns["label"][rows], {name: values[rows] for name, values in compared.items()}
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)
@@ -252,6 +266,10 @@ class View:
 
     def _judging_order(self, ids: bytes) -> NDArray[np.intp]:
         return manifest.judging_order(np.frombuffer(ids, np.uint8).reshape(-1, 32))
+
+
+def _unseen(role: Role) -> Missing:
+    return Missing("not-shown", f"the {role} does not see these inputs")
 
 
 def measure(asked: Asked, view: View) -> dict[Claim, Finding]:

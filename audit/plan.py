@@ -157,6 +157,12 @@ class PlanFile(Record):
             raise _no_data(role)
         return found
 
+    def shown(self, probe: ProbeRecord) -> tuple[Role, ...]:
+        """The models that see a probe: of an origin nobody asks more than what it answers to the items as they are."""
+        roles = tuple(Role(model.role) for model in self.models)
+        clean = probe.data == DataRole.TEST.value and not probe.min_effect and probe.kept == "outputs"
+        return roles if clean else tuple(role for role in roles if role is not Role.ORIGIN)
+
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
         """Observation keys of one model under one probe, chunk by chunk.
 

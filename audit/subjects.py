@@ -83,7 +83,7 @@ class Subjects:
             if model.classes != reference.classes:
                 raise AuditError(
                     f"{reference.name} has {reference.classes} classes, {model.name} has {model.classes}",
-                    f"A {model.role} must have the classes of its reference.",
+                    f"The {model.role} must have the classes of its reference.",
                 )
         names = self.data[DataRole.TEST].class_names(reference.classes)
         for source in self.data.values():

@@ -1,4 +1,4 @@
-"""Can the measurements be trusted at all: numbers that are numbers, items that count once, answers that stay."""
+"""Can the measurements be trusted at all: numbers that are numbers, answers that stay, items that count once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing
 from audit.parity import TOLERANCE, Parity
 from audit.types import PAIR, Claim, Role, Sense, Unit
+from checks import conversion
+from checks.perturbations.clean import CLEAN
 
 _NAMED = 10
 
@@ -85,15 +87,20 @@ _PARITY: Final = (BATCH_DIFFERENCE, RELOAD_DIFFERENCE)
 
 @dataclass(frozen=True)
 class Integrity:
-    """NaN, infinity, parity of answers, near ties, duplicates and empty classes."""
+    """NaN, infinity, near ties, duplicates, empty classes; parity of all answers, and of an export with its origin."""
 
     name: ClassVar[str] = "integrity"
     summary: ClassVar[str] = "every output is a number and stays the same, items count once, every class has items"
-    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, *_PARITY, NEAR_TIES, DUPLICATES, EMPTY_CLASSES)
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        NONFINITE, *_PARITY, *conversion.METRICS, NEAR_TIES, DUPLICATES, EMPTY_CLASSES,
+    )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
         of_roles = [_of(metric, role) for metric in (NONFINITE, *_PARITY) for role in context.roles]
-        return Ask((), (*of_roles, *(_of(NEAR_TIES, role) for role in PAIR), *_OF_DATA))
+        exported = Role.ORIGIN in context.roles
+        parity = [Claim(metric.name) for metric in conversion.METRICS if exported]
+        ties = [_of(NEAR_TIES, role) for role in PAIR]
+        return Ask((CLEAN,) if exported else (), (*of_roles, *parity, *ties, *_OF_DATA))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         for role in context.roles:
@@ -101,6 +108,8 @@ class Integrity:
             statistic = counted if isinstance(counted, Missing) else Exact(float(counted[0]), counted[1])
             yield Finding(_of(NONFINITE, role), statistic)
             yield from _parity(role, ledger.parity(role))
+        if Role.ORIGIN in context.roles:
+            yield from conversion.measure(ledger)
         for role in PAIR:
             ties = ledger.near_ties(role)
             yield Finding(

@@ -12,10 +12,13 @@ INTEGRITY = "integrity."
 
 
 def criteria(roles: Collection[Role], floor: float) -> tuple[CriterionRecord, ...]:
-    """The standing criteria of an audit in which these roles take part; `floor` is a fraction."""
+    """The standing criteria of an audit in which these roles take part; `floor` is a fraction.
+
+    An origin is held to nothing: it neither ships nor is anybody's yard-stick, and only claims about it rest on it.
+    """
     return (
         *(_standing(f"{INTEGRITY}nonfinite@role={role}", 0, Unit.ITEMS, "an output that is no number is no decision")
-          for role in Role if role in PAIR or role in roles),
+          for role in (*PAIR, *({Role.BASELINE} & {*roles}))),
         _standing(f"{INTEGRITY}empty_classes", 0, Unit.ITEMS, "nothing can be said about a class without items"),
         _standing(f"{INTEGRITY}duplicates", 0.1, Unit.PERCENT, "copies of an item are no further evidence"),
         *(_standing(f"{INTEGRITY}near_ties@role={role}", 1.0, Unit.PERCENT,
