@@ -126,6 +126,7 @@ def compare(
     data: object,
     *,
     baseline: "Module | None" = None,
+    origin: "Module | None" = None,
     policy_name: str = "standard",
     preprocessing: Preprocessing | None = None,
     declared_accuracy: float | None = None,
@@ -137,12 +138,14 @@ def compare(
     """Audit torch modules in memory on a data set in memory, and write the certificate.
 
     The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
-    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y). A module that
-    torch cannot export is identified by its weights alone: its audit cannot be accepted, nor resumed. Raises
-    AuditError for anything that cannot be used.
+    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); an `origin` is
+    what the candidate was converted from. A module that torch cannot export is identified by its weights alone: its
+    audit cannot be accepted, nor resumed. Raises AuditError for anything that cannot be used.
     """
     runtime.prepare()
-    modules = {Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline}
+    modules = {
+        Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline, Role.ORIGIN: origin,
+    }  # fmt: skip
     given = {role: module for role, module in modules.items() if module is not None}
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audit.digest import Json
 from audit.findings import Finding, Metric, Missing
+from audit.parity import Parity
 from audit.structure import Structure
 from audit.types import PAIR, Claim, DataRole, OutputKind, Role, TaskKind
 
@@ -196,6 +197,10 @@ class Model(Protocol):
         """What its weights really are; Missing where that cannot be told."""
         ...
 
+    def reopen(self) -> "Model":
+        """The same network, loaded once more from what was hashed."""
+        ...
+
     def verify_unchanged(self) -> None: ...
 
 
@@ -298,14 +303,18 @@ class Trace:
 class LedgerView(Protocol):
     """What a check may read: the traces of the probes it asked for, and the state of the whole ledger."""
 
-    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /) -> Trace | Missing:
-        """The reference joined with another role."""
+    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
+        """The reference, or another role that stands in its place, joined with `other`."""
         ...
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing: ...
 
     def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
         """(items whose decision is closer than the noise of the runtime, items), over the worst probe."""
+        ...
+
+    def parity(self, role: Role, /) -> Parity | Missing:
+        """How far apart a model's answers to the same items lie."""
         ...
 
     def stored_items(self) -> tuple[int, int]: ...

@@ -18,7 +18,7 @@ SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VerdictName = Literal["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
-RoleName = Literal["reference", "candidate", "baseline"]
+RoleName = Literal["reference", "candidate", "baseline", "origin"]
 DataName = Literal["test", "shifted", "out-of-distribution", "calibration"]
 Kept = Literal["outputs", "comparisons"]
 SettingsRecord = dict[str, dict[str, JsonValue]]

@@ -165,6 +165,12 @@ class PlanFile(Record):
             raise _no_data(role)
         return found
 
+    def shown(self, probe: ProbeRecord) -> tuple[Role, ...]:
+        """The models that see a probe: of an origin nobody asks more than what it answers to the items as they are."""
+        roles = tuple(Role(model.role) for model in self.models)
+        clean = probe.data == DataRole.TEST.value and not probe.min_effect and probe.kept == "outputs"
+        return roles if clean else tuple(role for role in roles if role is not Role.ORIGIN)
+
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
         """Observation keys of one model under one probe, chunk by chunk.
 
@@ -190,9 +196,9 @@ class PlanFile(Record):
         chunks = -(-data.items // self.plan.chunk)
         return (digest.of_json({**whole, "index": index}) for index in range(chunks))
 
-    def noise_key(self, role: Role) -> str:
-        """Key of the noise that a model's runtime was found to make on the test set."""
-        return digest.of_json({**self._base(role), "inspection": "noise", "data": self.dataset("test").sha256})
+    def parity_key(self, role: Role) -> str:
+        """Key of how far apart a model's answers to the same items of the test set were found to lie."""
+        return digest.of_json({**self._base(role), "inspection": "parity", "data": self.dataset("test").sha256})
 
     def failure_key(self, probe: ProbeRecord) -> str:
         """Key of a probe's failure: it concerns no model."""

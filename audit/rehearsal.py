@@ -85,7 +85,10 @@ def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Reh
         items=counts["test"],
         probes=fixed.plan.probes,
         cost=planning.cost(
-            [Load(counts[probe.data], probe.draws, probe.kept) for probe in fixed.plan.probes],
+            [
+                Load(counts[probe.data], probe.draws, probe.kept, frozenset(opened.roles) - {*fixed.shown(probe)})
+                for probe in fixed.plan.probes
+            ],
             tuple(opened.models),
             seconds,
             outputs=fixed.plan.outputs,

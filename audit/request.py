@@ -179,6 +179,11 @@ class AuditFile(Settings):
     reference: ReferenceEntry
     candidate: ModelEntry
     baseline: ModelEntry | None = Field(None, description="the reference's architecture, trained separately")
+    origin: ModelEntry | None = Field(
+        None,
+        description="what the candidate's file was exported from, such as its torch form; it sees the clean items "
+        "alone, and tells the loss by conversion from the loss by pruning",
+    )
     task: TaskEntry = TaskEntry()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
         "auto", description="where models run: auto, cpu, cuda or cuda:N; auto is CUDA where there is one"
@@ -194,7 +199,7 @@ class AuditFile(Settings):
 
     def models(self) -> dict[Role, ModelEntry]:
         """The models that take part."""
-        named = {Role.REFERENCE: self.reference, Role.CANDIDATE: self.candidate, Role.BASELINE: self.baseline}
+        named: dict[Role, ModelEntry | None] = {role: getattr(self, role.value) for role in Role}
         return {role: entry for role, entry in named.items() if entry is not None}
 
     def preprocessing_of(self, entry: ModelEntry) -> PreprocessingEntry:

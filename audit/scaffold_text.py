@@ -51,6 +51,11 @@ def _lines(meant: AuditFile, weights: Collection[Role], choice: Choice | None) -
     yield "# [baseline]"
     yield '# model = "baseline.onnx"'
     yield ""
+    yield "# What the candidate's file was exported from: it tells the loss by conversion from the loss by pruning."
+    yield "# Weights need an architecture here too."
+    yield "# [origin]"
+    yield '# model = "origin.pt"'
+    yield ""
     yield from _preprocessing(meant, choice)
     yield from _sets(meant)
     yield from _PARTIES

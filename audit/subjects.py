@@ -94,7 +94,7 @@ class Subjects:
                 of = "outputs" if self.task.kind == TaskKind.REGRESSION.value else "classes"
                 raise AuditError(
                     f"{reference.name} has {reference.outputs[0]} {of}, {model.name} has {model.outputs[0]}",
-                    f"A {model.role} must have the {of} of its reference.",
+                    f"The {model.role} must have the {of} of its reference.",
                 )
         names = test.class_names(reference.outputs[0])
         for source in self.data.values():

@@ -17,12 +17,14 @@ class Role(StrEnum):
     """The part a model plays.
 
     `REFERENCE` is the trusted parent, `CANDIDATE` wants to ship in its place; `BASELINE`, where there is one, has
-    the reference's architecture and was trained separately: the yard-stick of *Lost in Pruning*.
+    the reference's architecture and was trained separately: the yard-stick of *Lost in Pruning*; `ORIGIN`, where there
+    is one, is what the candidate's file was exported from: it tells the loss by pruning from the loss by conversion.
     """
 
     REFERENCE = "reference"
     CANDIDATE = "candidate"
     BASELINE = "baseline"
+    ORIGIN = "origin"
 
 
 PAIR = (Role.REFERENCE, Role.CANDIDATE)

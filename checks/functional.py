@@ -116,7 +116,7 @@ class Functional:
     def ask(self, context: Context, /) -> Ask:
         distant = {*means(context.task).values(), _quantile(context.task)[1]}
         plain = (AGREEMENT, EXCESS, NEGATIVE, POSITIVE, *(metric for metric in self.metrics if metric in distant))
-        moved = [_moved(epsilon, metric) for _, metric in _lengths(context.task) for epsilon in self.epsilon]
+        moved = [_moved(epsilon, metric) for _, metric in lengths(context.task) for epsilon in self.epsilon]
         return Ask(probes=(CLEAN,), claims=(*(Claim(metric.name) for metric in plain), *moved))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ class Functional:
                 yield from _flips(trace)
                 yield from distances(trace, context.task)
                 yield _farthest(trace, *_quantile(context.task))
-                for column, metric in _lengths(context.task):
+                for column, metric in lengths(context.task):
                     yield from self._moved_far(trace, column, metric)
 
     def _moved_far(self, trace: Trace, column: str, metric: Metric) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def _quantile(task: TaskKind) -> tuple[str, Metric]:
     return ("deviation", DEVIATION_Q99) if task in VALUED else ("softmax_l2", SOFTMAX_L2_Q99)
 
 
-def _lengths(task: TaskKind) -> tuple[tuple[str, Metric], ...]:
+def lengths(task: TaskKind) -> tuple[tuple[str, Metric], ...]:
     """The pair columns of relative errors, with their metrics; an item of pixels has none."""
     if task is TaskKind.SEGMENTATION:
         return ()

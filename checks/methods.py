@@ -20,6 +20,12 @@ def share(trace: Trace, has: NDArray[Any]) -> Proportion | BoundedMean:
     return bounded(trace.per_item(has), 0.0, 1.0)
 
 
+def differing(trace: Trace) -> NDArray[Any]:
+    """The contrary of agreement, as flags or as shares."""
+    agree = trace.columns["agree"]
+    return ~agree if agree.dtype == np.bool_ else 1.0 - agree
+
+
 def paired(trace: Trace, one: NDArray[Any], other: NDArray[Any]) -> PairedDifference | BoundedMean:
     """How many more rows have one property than another: a paired difference, or as in `share` a mean over items."""
     if trace.draws == 1 and one.dtype == np.bool_:

@@ -8,7 +8,8 @@ PAGE = (HOME / "docs" / "models.md").read_text(encoding="utf-8")
 
 
 def test_every_row_has_a_test_and_every_test_exists() -> None:
-    rows = [line for line in PAGE.splitlines() if re.match(r"\| (?!as it comes|format|what stands)", line)]
+    heads = "as it comes|format|what stands|compared|case"
+    rows = [line for line in PAGE.splitlines() if re.match(rf"\| (?!{heads})", line)]
     assert len(rows) > 20
     for row in rows:
         named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", row)

@@ -11,7 +11,7 @@ from audit.models import files, network, weights
 from audit.models.adapter import Slot
 from audit.models.files import ModelFile
 from audit.models.graph import first_line
-from audit.models.network import TorchModel
+from audit.models.network import Runner, TorchModel
 from audit.userland import Factory
 
 _PREFIXES = ("module.", "_orig_mod.")
@@ -36,6 +36,10 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
             raise AuditError(f"{factory.target}: its source changed during the audit", "Run the audit again.")
         network.require_unchanged(module, loaded, str(path))
 
+    def again() -> Runner:
+        read = files.again(path, slot.role, digests)
+        return network.start(str(path), _filled(factory, weights.parse(read), read), slot)[0]
+
     parameters, nonzero = weights.count(tensors.values())
     return TorchModel(
         name=file.path.name,
@@ -49,6 +53,7 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
         runner=runner,
         runtime=runner.runtime | {"architecture": factory.target, "architecture_sha256": identity},
         recheck=recheck,
+        again=again,
     )
 
 

@@ -31,6 +31,7 @@ def of_module(module: Module, slot: Slot) -> TorchModel:
     label = f"the {slot.role}'s module"
     if not isinstance(module, Module):
         raise AuditError(f"{label}: is {type(module).__name__}, not a torch.nn.Module", "Hand over a torch.nn.Module.")
+    kept = network.copied(module, label).to("cpu")  # never run: it is what the network is loaded from once more
     runner, outputs = network.start(label, network.copied(module, label), slot)
     program, tensors = _program(runner), network.state(runner.module)
     known = program or network.fingerprint(tensors, label)
@@ -38,6 +39,9 @@ def of_module(module: Module, slot: Slot) -> TorchModel:
     def recheck() -> None:
         if (_program(runner) or network.fingerprint(network.state(runner.module), label)) != known:
             raise AuditError(f"{label}: changed during the audit", "Give a module whose forward pass changes nothing.")
+
+    def again() -> Runner:
+        return network.start(label, network.copied(kept, label), slot)[0]
 
     parameters, nonzero = weights.count(tensors.values())
     return TorchModel(
@@ -52,6 +56,7 @@ def of_module(module: Module, slot: Slot) -> TorchModel:
         runner=runner,
         runtime=runner.runtime | ({} if program else _by_weights(runner.module)),
         recheck=recheck,
+        again=again,
         deviations=() if program else (f"identity of the {slot.role}: weights only",),
     )
 

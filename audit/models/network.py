@@ -108,7 +108,10 @@ class Runner:
 
 @dataclass(frozen=True)
 class TorchModel:
-    """A runner and what is known of it; `recheck` raises AuditError where it is no longer what was loaded."""
+    """A runner and what is known of it.
+
+    `recheck` raises AuditError where it is no longer what was loaded; `again` loads it once more.
+    """
 
     name: str
     format: str
@@ -121,6 +124,7 @@ class TorchModel:
     runner: Runner
     runtime: Mapping[str, str | int]
     recheck: Callable[[], None]
+    again: Callable[[], Runner]
     deviations: tuple[str, ...] = ()
 
     @property
@@ -146,6 +150,10 @@ class TorchModel:
             return Missing(UNKNOWN, f"{self.name}: {what} cannot be looked into")
         except (Exception, SystemExit) as error:  # code of others, and operators that cannot be watched
             return Missing(UNKNOWN, f"{self.name}: its weights could not be watched ({first_line(error)})")
+
+    def reopen(self) -> "TorchModel":
+        """The same network in a module of its own; raises AuditError where its files are others now."""
+        return replace(self, runner=self.again())
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where what was audited is not what is there now."""

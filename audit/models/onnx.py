@@ -122,9 +122,7 @@ class OnnxModel:
 
     def structure(self) -> Structure | Missing:
         """What its weights really are, as onnxruntime computes them for blank items."""
-        file = external.complete(files.read(self.path, self.role))
-        if file.sha256 != self.sha256:
-            raise AuditError(f"{self.path}: changed during the audit", "Run the audit again.")
+        file = self._file()
         items = self.network.interface.batch or self.network.freed or 1
         given, run = self.network.interface.given, partial(self._run_blank, items)
         return onnx_structure.of(file.content, self.path, given, items, run)
@@ -134,6 +132,16 @@ class OnnxModel:
         x = preprocessing.apply(np.zeros((items, *self.slot.shape), np.float32))
         found: list[NDArray[np.generic]] = session.run(outputs, self.network.interface.feed(x, preprocessing))
         return found
+
+    def reopen(self) -> "OnnxModel":
+        """The same network in a session of its own; raises AuditError where its files are others now."""
+        return load(self._file(), self.slot)
+
+    def _file(self) -> ModelFile:
+        file = external.complete(files.again(self.path, self.role, self.digests))
+        if file.digests != self.digests:
+            raise files.changed(self.path)
+        return file
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file on disk is no longer the one that was audited."""

@@ -12,11 +12,14 @@ INTEGRITY = "integrity."
 
 
 def criteria(context: Context, floor: float) -> tuple[CriterionRecord, ...]:
-    """The standing criteria of an audit; `floor` is a fraction. Where there are no classes, none can be empty."""
+    """The standing criteria of an audit; `floor` is a fraction. Where there are no classes, none can be empty.
+
+    An origin is held to nothing: it neither ships nor is anybody's yard-stick, and only claims about it rest on it.
+    """
     classes = [_standing(f"{INTEGRITY}empty_classes", 0, Unit.ITEMS, "nothing can be said about a class without items")]
     return (
         *(_standing(f"{INTEGRITY}nonfinite@role={role}", 0, Unit.ITEMS, "an output that is no number is no decision")
-          for role in Role if role in PAIR or role in context.roles),
+          for role in (*PAIR, *({Role.BASELINE} & {*context.roles}))),
         *(classes if context.classes else ()),
         _standing(f"{INTEGRITY}duplicates", 0.1, Unit.PERCENT, "copies of an item are no further evidence"),
         *(_standing(f"{INTEGRITY}near_ties@role={role}", 1.0, Unit.PERCENT,
