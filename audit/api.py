@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from audit import (
     assemble,
+    configuration,
     digest,
     evidence,
     pipeline,
@@ -27,6 +28,8 @@ from audit import (
     verdict,
 )
 from audit.contracts import Context
+from audit.data.form import Ends, Form
+from audit.data.targets import Targets
 from audit.errors import AuditError, ExitCode
 from audit.evidence import Body, Evidence, Run
 from audit.ledger import Ledger
@@ -35,7 +38,7 @@ from audit.observe import Observer, Progress
 from audit.plan import Asked, PlanFile
 from audit.portion import WHOLE, Portion
 from audit.report import files, sentences
-from audit.request import AuditFile
+from audit.request import AuditFile, TaskEntry
 from audit.subjects import Subjects, Terms
 from audit.types import DataRole, Role, TaskKind
 
@@ -128,6 +131,8 @@ def compare(
     baseline: "Module | None" = None,
     origin: "Module | None" = None,
     policy_name: str = "standard",
+    task: Mapping[str, object] | None = None,
+    bounds: tuple[Ends, Ends] | None = None,
     preprocessing: Preprocessing | None = None,
     declared_accuracy: float | None = None,
     device: str = "auto",
@@ -139,17 +144,21 @@ def compare(
 
     The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
     `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); an `origin` is
-    what the candidate was converted from. A module that torch cannot export is identified by its weights alone: its
-    audit cannot be accepted, nor resumed. Raises AuditError for anything that cannot be used.
+    what the candidate was converted from. `task` has the keys of [task] in an audit file; items that are no images need
+    their `bounds`, the least and the greatest value of each feature, or of all. A module that torch cannot export is
+    identified by its weights alone: its audit cannot be accepted, nor resumed. Raises AuditError for anything that
+    cannot be used.
     """
     runtime.prepare()
     modules = {
         Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline, Role.ORIGIN: origin,
     }  # fmt: skip
     given = {role: module for role, module in modules.items() if module is not None}
+    low, high = bounds or (None, None)
+    form = Form(Targets(configuration.validate(task or {}, "the task", TaskEntry).record), low, high)
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(
-        lambda: subjects.of_objects(given, {DataRole.TEST: data}, preprocessing or Preprocessing(), device),
+        lambda: subjects.of_objects(given, {DataRole.TEST: data}, preprocessing or Preprocessing(), device, form),
         Terms(policy_name, declared_accuracy),
         Path(),
     )

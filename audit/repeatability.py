@@ -72,10 +72,10 @@ def require_same(
 ) -> Parity:
     """Raise AuditError for a network that answers otherwise than before the run, or than it was observed to.
 
-    `observed` is what the ledger holds of the batches in `tried`, the `ends` of the items: of the first one, of both, or
-    of none, where the first items must do. So a state is found that took effect late; with the last batch also one that
-    took effect in an earlier part of a run that was resumed. What was `lent` may have been observed elsewhere: it need
-    be the same up to the tolerance only.
+    `observed` is what the ledger holds of the batches in `tried`, the `ends` of the items: of the first one, of both,
+    or of none, where the first items must do. So a state is found that took effect late; with the last batch also one
+    that took effect in an earlier part of a run that was resumed. What was `lent` may have been observed elsewhere: it
+    need be the same up to the tolerance only.
     """
     if not observed and not np.array_equal(_answers(model, tried[0][:SOME]), begun.answers, equal_nan=True):
         raise AuditError(f"{model.role}: gives other outputs for the same items after the audit than before it", _STATE)

@@ -231,6 +231,26 @@ def test_the_schema_knows_dates_lists_and_waivers() -> None:
             strict.validate(json.loads(json.dumps(content).replace("2030-12-31", wrong)))
 
 
+@pytest.mark.parametrize(
+    ("name", "task", "meant"),
+    [
+        ("standard", TaskKind.SEGMENTATION, True),
+        ("standard", TaskKind.REGRESSION, False),
+        ("values", TaskKind.CONTROL, True),
+        ("values", TaskKind.CLASSIFICATION, False),
+    ],
+)
+def test_a_policy_is_for_its_tasks(name: str, task: TaskKind, meant: bool) -> None:
+    source = policy.read(name, Path())
+    checks = registry.load_all(source.file.checks, source.file.settings)
+    asked = plan.ask(checks, Context(() if task is TaskKind.REGRESSION else GENERIC.classes, PAIR, task=task))
+    if meant:
+        assert policy.bind(source, asked, None).id == source.file.id
+        return
+    with pytest.raises(AuditError, match=rf"{name}/\d' is for .*, not for {task}"):
+        policy.bind(source, asked, None)
+
+
 @pytest.mark.parametrize("name", sorted(policy.available()))
 @pytest.mark.parametrize("roles", [PAIR, GENERIC.roles])
 def test_built_in_policies_are_valid(name: str, roles: tuple[str, ...]) -> None:
