@@ -77,7 +77,10 @@ def network(axes: int, constants: dict[str, NDArray[np.generic]], *nodes: NodePr
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [f"{name}{axis}" for axis in range(axes)])
         for name in ("x", "y")
     ]
-    stored = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
+    stored = [
+        numpy_helper.from_array(value if value.dtype == np.int64 else value.astype(np.float32), name)
+        for name, value in constants.items()
+    ]
     graph = helper.make_graph([*nodes], "network", ports[:1], ports[1:], stored)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     return bytes(made.SerializeToString())
@@ -169,6 +172,35 @@ def test_outputs_too_large_to_keep_are_compared_at_once(tmp_path: Path, monkeypa
     assert [f.model_dump() for f in whole.findings] == [f.model_dump() for f in compared.findings]
     assert [d.model_dump() for d in whole.decisions] == [d.model_dump() for d in compared.decisions]
     assert {model.adapter.outputs for model in compared.models} == {"logits"}
+
+
+def test_outputs_that_change_their_kind_decide_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probabilities of the items of the first batch, logits of those that bear a mark."""
+    monkeypatch.setattr(plan, "WHOLE", 0)
+    case = segmentation(tmp_path)
+    case.x = np.concatenate([case.x, *[painted()[0] for _ in range(7)]])
+    case.y = np.concatenate([case.y] * 8)
+    case.x[:, 0, 0, 0] = 0
+    marked = case.x.copy()
+    marked[256:, 0, 0, 0] = 255
+    nodes = (
+        node("Conv", "x w", "logits"), node("Softmax", "logits", "probabilities", axis=1),
+        node("Slice", "x zero one axes", "mark"), node("Sub", "logits probabilities", "more"),
+        node("Mul", "more mark", "added"), node("Add", "probabilities added", "y"),
+    )  # fmt: skip
+    kernel = {"w": (np.eye(CLASSES) * 5)[:, :, None, None]}
+    places = {"zero": np.zeros(3, np.int64), "one": np.ones(3, np.int64), "axes": np.array([1, 2, 3])}
+    case.candidate = network(4, kernel | places, *nodes)
+    case.y[:, 0, 0] = IGNORED
+    assert {d.claim: d.reason for d in case.run().body.decisions}["accuracy.drop"] != "mixed-outputs"
+    case.x, case.folder = marked, tmp_path / "marked"
+    assert {d.claim: d.reason for d in case.run().body.decisions}["accuracy.drop"] == "mixed-outputs"
+
+
+def test_pixels_of_an_image_are_no_further_items(tmp_path: Path) -> None:
+    body = segmentation(tmp_path).run().body
+    found = next(finding for finding in body.findings if finding.claim == "accuracy.drop")
+    assert (found.n, found.statistic["kind"]) == (ITEMS, "bounded-mean")
 
 
 def test_scores_of_fewer_pixels_are_interpolated(tmp_path: Path) -> None:

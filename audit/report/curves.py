@@ -111,7 +111,7 @@ def _frame(axes: Axes, panel: Panel, ticks: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(value, 9):g}".replace("-", MINUS)))
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_fontproperties(font(7))
-    name = "level, 255ths of the pixel range" if panel.in_pixels else "level"
+    name = "level, 255ths of the range of a value" if panel.in_pixels else "level"
     axes.set_xlabel(name, fontproperties=font(7), color=FAINT[0], labelpad=2)
 
 

@@ -62,7 +62,7 @@ class Panel:
 
     @property
     def in_pixels(self) -> bool:
-        """Whether every level is written in 255ths of the pixel range."""
+        """Whether every level is written in 255ths of the range of a value."""
         return all(point.text.endswith(f"/{PIXEL}") for point in self.points if point.level)
 
     @property

@@ -45,7 +45,7 @@ class Noise:
 
     def describe(self) -> str:
         size = "within ±" if self.kind == "uniform" else "with standard deviation "
-        return f"{self.kind} noise {size}{label(self.level)} of the pixel range on every value, cut to [0, 1]"
+        return f"{self.kind} noise {size}{label(self.level)} of its range on every value, cut to it"
 
     def perturb(self, batch: Batch, rng: Rng, /) -> Perturbed:
         step = self.level / PIXEL

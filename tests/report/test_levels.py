@@ -70,7 +70,7 @@ def test_never_more_than_six_panels() -> None:
     rows = tuple(drop(level, kind) for level in LEVELS for kind in "abcdefgh")
     drawn = levels.panels(build(rows, others=0))
     assert len(drawn) == levels.MOST_PANELS
-    assert texts(curves.draw(drawn)).count("level, 255ths of the pixel range") == levels.MOST_PANELS
+    assert texts(curves.draw(drawn)).count("level, 255ths of the range of a value") == levels.MOST_PANELS
 
 
 def test_one_condition_puts_all_metrics_into_one_figure(noisy: Evidence) -> None:
