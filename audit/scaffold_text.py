@@ -8,7 +8,7 @@ from audit import policy
 from audit.errors import AuditError
 from audit.request import AuditFile, ModelEntry, PreprocessingEntry
 from audit.trials import Choice, Trial
-from audit.types import Role
+from audit.types import Role, TaskKind
 
 
 def render(meant: AuditFile, weights: Collection[Role], choice: Choice | None) -> str:
@@ -65,6 +65,8 @@ def _policy(meant: AuditFile) -> Iterator[str]:
     yield "# The limits, fixed before anything is measured. Built in are:"
     for name in sorted(name for name in policy.available() if "/" not in name):
         found = policy.read(name, Path()).file
+        if TaskKind.CLASSIFICATION not in (found.tasks or TaskKind):
+            continue
         drops = [limit for limit in found.criterion if limit.claim == "accuracy.drop" and limit.at_most is not None]
         loss = "".join(f"; loss of accuracy at most {limit.at_most:g} ({limit.unit})" for limit in drops)
         yield f"#   {name:<10}  {found.title}{loss}; error probability at most {found.alpha:g}"
