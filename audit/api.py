@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from audit import (
     assemble,
+    configuration,
     digest,
     evidence,
     pipeline,
@@ -23,9 +24,12 @@ from audit import (
     selftest,
     storage,
     subjects,
+    tasks,
     verdict,
 )
 from audit.contracts import Context
+from audit.data.form import Ends, Form
+from audit.data.targets import Targets
 from audit.errors import AuditError, ExitCode
 from audit.evidence import Body, Evidence, Run
 from audit.ledger import Ledger
@@ -34,10 +38,9 @@ from audit.observe import Observer, Progress
 from audit.plan import Asked, PlanFile
 from audit.portion import WHOLE, Portion
 from audit.report import files, sentences
-from audit.request import AuditFile
+from audit.request import AuditFile, TaskEntry
 from audit.subjects import Subjects, Terms
-from audit.tasks.classification import Classification
-from audit.types import DataRole, Role
+from audit.types import DataRole, Role, TaskKind
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -126,7 +129,10 @@ def compare(
     data: object,
     *,
     baseline: "Module | None" = None,
+    origin: "Module | None" = None,
     policy_name: str = "standard",
+    task: Mapping[str, object] | None = None,
+    bounds: tuple[Ends, Ends] | None = None,
     preprocessing: Preprocessing | None = None,
     declared_accuracy: float | None = None,
     device: str = "auto",
@@ -137,16 +143,22 @@ def compare(
     """Audit torch modules in memory on a data set in memory, and write the certificate.
 
     The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
-    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y). A module that
-    torch cannot export is identified by its weights alone: its audit cannot be accepted, nor resumed. Raises
-    AuditError for anything that cannot be used.
+    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); an `origin` is
+    what the candidate was converted from. `task` has the keys of [task] in an audit file; items that are no images need
+    their `bounds`, the least and the greatest value of each feature, or of all. A module that torch cannot export is
+    identified by its weights alone: its audit cannot be accepted, nor resumed. Raises AuditError for anything that
+    cannot be used.
     """
     runtime.prepare()
-    modules = {Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline}
+    modules = {
+        Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline, Role.ORIGIN: origin,
+    }  # fmt: skip
     given = {role: module for role, module in modules.items() if module is not None}
+    low, high = bounds or (None, None)
+    form = Form(Targets(configuration.validate(task or {}, "the task", TaskEntry).record), low, high)
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(
-        lambda: subjects.of_objects(given, {DataRole.TEST: data}, preprocessing or Preprocessing(), device),
+        lambda: subjects.of_objects(given, {DataRole.TEST: data}, preprocessing or Preprocessing(), device, form),
         Terms(policy_name, declared_accuracy),
         Path(),
     )
@@ -189,7 +201,7 @@ class _Course:
 
     def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Counter[Role]:
         with self.clock.stage("observe"):
-            task = Classification()
+            task = tasks.of(fixed.plan.task)
             observer = Observer(
                 fixed, opened.models, opened.data, task, ledger, self.progress, opened.lanes,
                 settle=lambda: pipeline.View(fixed, ledger, task).settled(),
@@ -220,7 +232,8 @@ def judge(
         chosen = registry.load_all(fixed.plan.checks, fixed.policy.settings)
         data = tuple(DataRole(each.role) for each in fixed.data)
         skipped = fixed.plan.skipped
-        asked = plan.ask(chosen, Context(fixed.dataset(DataRole.TEST).classes, roles, data), skipped)
+        test, kind = fixed.dataset(DataRole.TEST), TaskKind(fixed.plan.task.kind)
+        asked = plan.ask(chosen, Context(test.classes, roles, data, kind, test.chance), skipped)
         other = fixed
         if policy_name is not None:
             agreed = preparation.agree(policy_name, Path())
@@ -270,7 +283,7 @@ def _require_ran(wanted: Asked, fixed: PlanFile, policy_name: str) -> None:
 
 
 def _judge(fixed: PlanFile, asked: Asked, ledger: Ledger, *, exploratory: bool) -> Body:
-    view = pipeline.View(fixed, ledger, Classification())
+    view = pipeline.View(fixed, ledger, tasks.of(fixed.plan.task))
     findings = pipeline.measure(asked, view)
     adverse = pipeline.measure(asked, view.against()) if view.any_near_tie() else None
     decisions = verdict.decide(policy.rules(fixed.policy), findings, adverse)

@@ -53,7 +53,7 @@ DataLayout = Annotated[str | None, typer.Option(help="NHWC or NCHW items in the 
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Run model files that hold code: .pt2, TorchScript, pickled modules.")
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, for torch weights.  \\[default: auto]")]
+Device = Annotated[str | None, typer.Option(help="Where models run: auto, cpu, cuda or cuda:N.  \\[default: auto]")]
 
 
 class Schema(StrEnum):

@@ -5,6 +5,7 @@ model. Everything that is decided comes out the same; what is lost is reuse.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from audit.types import OutputKind, Role
 
 _PLAIN, _ADVERSE = "plain.", "adverse."  # how the names of stored pair columns begin
 _OTHER = "other"
+_NORMALISED = (OutputKind.PROBABILITIES, OutputKind.LOG_PROBABILITIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +49,28 @@ class Census:
 
 
 def flags(task: Task, out: NDArray[np.float32], noise: float) -> Columns:
-    """Which rows of outputs [N, K] are not finite, hold a near tie, could be ordered otherwise; bool [N] each."""
-    bad = np.logical_not(np.isfinite(out).all(axis=1))
+    """Which rows of outputs [N, …] are not finite, hold a near tie, could be ordered otherwise; bool [N] each."""
+    bad = np.logical_not(np.isfinite(out).reshape(len(out), -1).all(axis=1))
     sound = _sound(out, bad)
     tie, turning = task.near_ties(sound, noise)
     return {"bad": bad, "tie": tie, "turning": turning}
 
 
 def compared(
-    task: Task, labels: NDArray[np.int64], outputs: tuple[NDArray[np.float32], NDArray[np.float32]],
+    task: Task, labels: NDArray[Any], outputs: tuple[NDArray[np.float32], NDArray[np.float32]],
     settled: tuple[Settled, Settled],
 ) -> Columns:  # fmt: skip
     """What is stored of the rows [N] of a batch: the flags of the reference and of the other model, and pair columns.
 
-    `labels` [N]; `outputs` of both, [N, K] each. Where the kind of either is unclear there are no pair columns; rows
-    that are not finite have some, which nobody may read: one such row, and nothing of the probe is evaluated.
+    `labels` [N, …]; `outputs` of both, [N, …] each. Where the kind of either is unclear there are no pair columns; rows
+    that are not finite have some, which nobody may read: one such row, and nothing of the probe is evaluated. So is it
+    with `odd` ones, which look like another kind of output than what was settled.
     """
     found: dict[str, NDArray[np.generic]] = {}
     sides = []
     for name, out, known in zip((Role.REFERENCE.value, _OTHER), outputs, settled, strict=True):
         own = flags(task, out, known.noise)
+        own = {**own, "odd": _odd(task, _sound(out, own["bad"]), known.kind)}
         found |= {f"{name}.{flag}": values for flag, values in own.items()}
         if not isinstance(known.kind, Missing):
             sides.append(Side({"output": _sound(out, own["bad"])}, known.kind, known.noise))
@@ -88,9 +92,20 @@ def census(stored: Columns, role: Role) -> Census:
     return Census.of_flags(_with_prefix(stored, f"{role.value if role is Role.REFERENCE else _OTHER}."))
 
 
+def odd(stored: Columns) -> bool:
+    """Whether an output was of another kind than settled."""
+    return any(bool(stored[f"{name}.odd"].any()) for name in (Role.REFERENCE.value, _OTHER))
+
+
 def _with_prefix(stored: Columns, prefix: str) -> Columns:
     return {name.removeprefix(prefix): values for name, values in stored.items() if name.startswith(prefix)}
 
 
 def _sound(out: NDArray[np.float32], bad: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return np.where(bad[:, None], np.float32(0), out) if bad.any() else out
+    return np.where(bad.reshape(-1, *[1] * (out.ndim - 1)), np.float32(0), out) if bad.any() else out
+
+
+def _odd(task: Task, out: NDArray[np.float32], kind: OutputKind | Missing) -> NDArray[np.bool_]:
+    """All rows of a batch, or none: probabilities may be settled by a few items, and must be that for all."""
+    odd = kind in _NORMALISED and isinstance(task.settle({"output": out}, kind), Missing)
+    return np.full(len(out), odd)

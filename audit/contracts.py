@@ -5,7 +5,7 @@ columns, so that judging and rendering a finished audit load no runtime.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 
 from audit.digest import Json
 from audit.findings import Finding, Metric, Missing
+from audit.parity import Parity
 from audit.structure import Structure
-from audit.types import PAIR, Claim, DataRole, OutputKind, Role
+from audit.types import PAIR, Claim, DataRole, OutputKind, Role, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from audit.models.adapter import Preprocessing
+    from audit.models.adapter import Features, Preprocessing
 
 Ids = NDArray[np.uint8]
 """Item ids: [N, 32], the SHA-256 digests of the items' contents."""
+
+Labels = NDArray[Any]
+"""What is known of the targets of items, in the form of `Manifest.labels`."""
 
 Columns = Mapping[str, NDArray[Any]]
 """Named per-item arrays; the first axis is the item."""
@@ -30,9 +34,11 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items on their way into the models: `x` float32 [N, C, H, W] in [0, 1], `y` int64 [N], None if unlabelled.
+    """Items on their way into the models: `x` float32 [N, C, H, W] in [0, 1], `y` their targets, None if unlabelled.
 
-    `start` is the place of the first item among the distinct items of the data set.
+    Targets are labels int64 [N], masks of labels int16 [N, H, W], or values float32 [N, D]. Items that are no images
+    have their features as channels of one pixel, each as a share of its bounds. `start` is the place of the first item
+    among the distinct items of the data set.
     """
 
     ids: Ids
@@ -70,14 +76,17 @@ class Rng(Protocol):
 class Manifest:
     """A data set, item by item, in stored order; duplicates beyond the first copy do not count.
 
-    `ids` [N, 32] and `labels` int64 [N] hold the distinct items, label -1 where the set has none; `keep` bool
-    [stored] marks them among all stored ones; `digest` is over ids and labels in stored order.
+    `ids` [N, 32] and `labels` hold the distinct items: labels int64 [N], -1 where the set has none, values float32
+    [N, D], or digests uint8 [N, 32] of masks; `keep` bool [stored] marks them among all stored ones; `digest` is over
+    ids and labels in stored order. Of masks, `masked` says by label how many items hold it and, summed over all items,
+    on what share of their pixels that count.
     """
 
     ids: Ids
-    labels: NDArray[np.int64]
+    labels: Labels
     keep: NDArray[np.bool_]
     digest: str
+    masked: Mapping[int, tuple[int, float]] = field(default_factory=dict)
 
     @property
     def duplicates(self) -> int:
@@ -103,10 +112,18 @@ class DataSource(Protocol):
     def stored(self) -> str: ...
 
     @property
+    def features(self) -> "Features | None":
+        """Shape and bounds of items that are no images; None for images."""
+        ...
+
+    @property
     def manifest(self) -> Manifest: ...
 
     def class_names(self, outputs: int, /) -> tuple[str, ...]:
-        """Names of the classes of models with this many outputs; raises AuditError where data and models disagree."""
+        """Names of the classes of models with this many outputs, () where the targets are values.
+
+        Raises AuditError where data and models disagree.
+        """
         ...
 
     def batches(self, size: int, wanted: NDArray[np.bool_], /) -> Iterator[Batch]:
@@ -122,7 +139,7 @@ class DataSource(Protocol):
 
 
 class Model(Protocol):
-    """A network with its preprocessing inside: [N, C, H, W] float32 in [0, 1] → raw outputs [N, classes]."""
+    """A network with its preprocessing inside: [N, C, H, W] float32 in [0, 1] → raw outputs float32 [N, *outputs]."""
 
     @property
     def role(self) -> Role: ...
@@ -152,7 +169,9 @@ class Model(Protocol):
     def nonzero(self) -> int: ...
 
     @property
-    def classes(self) -> int: ...
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of what it gives for one item: (classes,), (classes, height, width), or (values,)."""
+        ...
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -176,6 +195,10 @@ class Model(Protocol):
 
     def structure(self) -> Structure | Missing:
         """What its weights really are; Missing where that cannot be told."""
+        ...
+
+    def reopen(self) -> "Model":
+        """The same network, loaded once more from what was hashed."""
         ...
 
     def verify_unchanged(self) -> None: ...
@@ -230,21 +253,29 @@ class Side:
 class Task(Protocol):
     """What is kept of an output, and how the outputs of two models are compared.
 
-    `ordered` names the pair columns that hang on the order of outputs, and so on near ties.
+    `ordered` names the pair columns that the noise of a runtime can change.
     """
 
     ordered: ClassVar[frozenset[str]]
+
+    def chance(self, found: Manifest, /) -> float:
+        """The share of a data set that one gets right by always giving the same answer, at best."""
+        ...
 
     def observe(self, out: "Tensor", batch: Batch, /) -> Columns: ...
 
     def settle(self, columns: Columns, declared: OutputKind, /) -> OutputKind | Missing: ...
 
     def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Rows [N] whose decision is closer than the runtime's noise, and those of which any two outputs are."""
+        """Rows [N] with a decision that is closer than the runtime's noise, and those on which any column hangs."""
         ...
 
-    def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
-        """Pair columns; `adverse` counts every near tie against the other model."""
+    def compare(self, labels: NDArray[Any], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
+        """Pair columns; `adverse` counts every near tie against the other model.
+
+        Of every task, per item, as flags, or as shares of its pixels: `agree`; and where there are targets
+        `right_reference`, `right_candidate`, `lost` (right by the reference alone) and `won` (by the other alone).
+        """
         ...
 
 
@@ -252,16 +283,16 @@ class Task(Protocol):
 class Trace:
     """The join of two roles' observations of one probe, in the pre-registered order of the items.
 
-    Rows are items × draws, item by item: `labels` int64 [N · draws]; `columns` are the pair columns of the task.
+    Rows are items × draws, item by item; `columns` are the pair columns of the task; `chance` is what guessing gets.
     """
 
-    labels: NDArray[np.int64]
     columns: Columns
     draws: int = 1
+    chance: float = 0.0
 
     def __len__(self) -> int:
         """Items."""
-        return len(self.labels) // self.draws
+        return len(next(iter(self.columns.values()))) // self.draws
 
     def per_item(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Mean over the draws of each item [N]: draws of one item are a cluster, never further items."""
@@ -272,14 +303,18 @@ class Trace:
 class LedgerView(Protocol):
     """What a check may read: the traces of the probes it asked for, and the state of the whole ledger."""
 
-    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /) -> Trace | Missing:
-        """The reference joined with another role."""
+    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
+        """The reference, or another role that stands in its place, joined with `other`."""
         ...
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing: ...
 
     def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
         """(items whose decision is closer than the noise of the runtime, items), over the worst probe."""
+        ...
+
+    def parity(self, role: Role, /) -> Parity | Missing:
+        """How far apart a model's answers to the same items lie."""
         ...
 
     def stored_items(self) -> tuple[int, int]: ...
@@ -293,11 +328,17 @@ class LedgerView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a check knows when it asks: the class names, and which models and data sets take part."""
+    """What a check knows when it asks: the class names, which models and data sets take part, and what they do.
+
+    There are no classes where the models estimate values. `chance` is the share of the test set that the best single
+    answer gets right.
+    """
 
     classes: tuple[str, ...]
     roles: tuple[Role, ...] = PAIR
     data: tuple[DataRole, ...] = (DataRole.TEST,)
+    task: TaskKind = TaskKind.CLASSIFICATION
+    chance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

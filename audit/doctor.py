@@ -7,9 +7,8 @@ from rich.table import Table
 
 from audit import console, registry, runtime
 from audit.errors import AuditError, ExitCode
+from audit.models import provider
 from audit.report import pdf, templates
-
-_PROVIDER = "CPUExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,14 @@ def _examine() -> Iterator[Symptom]:
 
 
 def _provider() -> Symptom:
+    try:
+        runtime.require_one_onnxruntime()
+    except AuditError as error:
+        return Symptom("providers", error.what, error.hint)
     import onnxruntime
 
     providers = onnxruntime.get_available_providers()
-    remedy = "" if _PROVIDER in providers else "Install onnxruntime again."
+    remedy = "" if provider.CPU in providers else "Install onnxruntime again."
     return Symptom("providers", ", ".join(providers), remedy)
 
 

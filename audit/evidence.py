@@ -18,7 +18,7 @@ SCHEMA: Literal["prune-audit/evidence/1"] = "prune-audit/evidence/1"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VerdictName = Literal["PASS", "CONDITIONAL PASS", "CONDITIONAL FAIL", "NOT EVALUATED", "FAIL"]
-RoleName = Literal["reference", "candidate", "baseline"]
+RoleName = Literal["reference", "candidate", "baseline", "origin"]
 DataName = Literal["test", "shifted", "out-of-distribution", "calibration"]
 Kept = Literal["outputs", "comparisons"]
 SettingsRecord = dict[str, dict[str, JsonValue]]
@@ -40,6 +40,24 @@ class Tool(Record):
     sources_sha256: Sha256 = Field(description="digest over the installed sources of the program")
 
 
+class TaskRecord(Record):
+    """What the models are for, by the audit file; what does not concern the kind of task is as below."""
+
+    kind: Literal["classification", "segmentation", "regression", "control"] = "classification"
+    ignore: int = Field(255, description="segmentation: label of the pixels that count for nothing")
+    absolute: float = Field(0.0, description="regression, control: how far apart two values are still the same, and")
+    relative: float = Field(0.0, description="so much more, as a part of the value that the other is compared with")
+    rule: Literal["argmin", "argmax"] = Field("argmin", description="control: the output that decides")
+
+
+class FeaturesRecord(Record):
+    """What items are that are no images: their shape, and the bounds of their values in the units of the data."""
+
+    item: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
 class Adapter(Record):
     """How a model is fed and read, as declared in the audit file."""
 
@@ -50,7 +68,8 @@ class Adapter(Record):
     resize: tuple[int, int] | None = Field(None, description="height and width that items are brought to")
     item: tuple[int, ...] = Field((), description="shape of one item where the network takes no image")
     dtype: Literal["auto", "float16", "float32", "float64", "uint8"] = "auto"
-    outputs: Literal["auto", "logits", "probabilities", "log-probabilities"] = Field(
+    features: FeaturesRecord | None = Field(None, description="the bounds by which shares become values again")
+    outputs: Literal["auto", "logits", "probabilities", "log-probabilities", "values"] = Field(
         description="declared, or settled from the observed outputs; auto where nothing could be settled"
     )
 
@@ -86,10 +105,14 @@ class DataRecord(Record):
     sha256: Sha256
     items: int = Field(description="distinct items that count")
     duplicates: int = Field(description="further copies of an item, which do not count")
-    shape: tuple[int, int, int] = Field(description="channels, height, width")
+    shape: tuple[int, int, int] = Field(
+        description="channels, height, width; of items that are no images features, 1, 1"
+    )
     stored: str = Field(description="element type in the file")
-    classes: tuple[str, ...]
-    per_class: tuple[int, ...]
+    features: FeaturesRecord | None = Field(None, description="of items that are no images")
+    classes: tuple[str, ...] = Field(description="none where the targets are values")
+    per_class: tuple[int, ...] = Field(description="items of each class; of masks, items with a pixel of it")
+    chance: float = Field(0.0, description="share of the items that the best single answer gets right")
 
 
 class ProbeRecord(Record):
@@ -122,6 +145,8 @@ class PlanRecord(Record):
     """What was fixed before the first forward pass."""
 
     sha256: Sha256
+    task: TaskRecord = TaskRecord()
+    outputs: tuple[int, ...] = Field((), description="shape of what a model gives for one item")
     chunk: int
     batch: int
     probes: tuple[ProbeRecord, ...]

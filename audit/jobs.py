@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from audit import plan
 from audit.comparisons import Settled, compared
 from audit.contracts import Batch, Columns, Probe, Task
+from audit.data import manifest
 from audit.errors import AuditError
 from audit.findings import Missing
 from audit.lanes import Drawn, Shown
@@ -28,7 +29,6 @@ class Shared:
     plan: PlanFile
     ledger: Ledger
     task: Task
-    roles: Sequence[Role]
     passes: Counter[Role] = field(default_factory=Counter)
     noises: dict[Role, float] = field(default_factory=dict)
 
@@ -46,6 +46,7 @@ class Job(ABC):
         self.probe, self._shared = probe, shared
         self._effect = Effect(probe)
         self._record = fixed.record_of(probe)
+        self._shown = fixed.shown(self._record)
         self._chunk, self._items = fixed.plan.chunk, fixed.dataset(probe.data).items
         self.keys = [dict(zip(keys, chunk, strict=True)) for chunk in zip(*keys.values(), strict=True)]
         self.failed = shared.ledger.failure(fixed.failure_key(self._record)) is not None
@@ -66,11 +67,15 @@ class Job(ABC):
         """Starts of the batches to measure again of what was taken over, with the models: none, where nothing is."""
         return {}
 
+    def went_on(self, role: Role) -> bool:
+        """Whether the end of what it is to leave of a model was there when it began."""
+        return role not in self._lacking[-1]
+
     @property
     def waiting(self) -> int:
         """Bytes of what it leaves that wait in memory until their chunk ends."""
         rows = min(self._chunk, self._items) * self.probe.draws
-        return rows * plan.row_bytes(self._record.kept, len(self._shared.plan.data[0].classes), len(self._shared.roles))
+        return rows * plan.row_bytes(self._record.kept, self._shared.plan.plan.outputs, len(self._shown))
 
     @property
     def expected(self) -> int:
@@ -140,7 +145,8 @@ class KeepOutputs(Job):
 
     def __init__(self, probe: Probe, shared: Shared, chunks: Collection[int] | None = None) -> None:
         record = shared.plan.record_of(probe)
-        super().__init__(probe, shared, {role: shared.plan.keys(role, record) for role in shared.roles}, chunks)
+        roles = shared.plan.shown(record)
+        super().__init__(probe, shared, {role: shared.plan.keys(role, record) for role in roles}, chunks)
 
     def _lacks(self, chunk: Mapping[Role, str]) -> list[Role]:
         return [role for role, key in chunk.items() if not self._shared.ledger.has(key)]
@@ -159,7 +165,7 @@ class KeepOutputs(Job):
         fixed, borrowed = self._shared.plan, set(self._shared.ledger.borrowed)
         share, dice = fixed.policy.recheck_reused / 100, secrets.SystemRandom()
         again: dict[int, list[Role]] = {}
-        for role in self._shared.roles if share and not self.failed else ():
+        for role in self._shown if share and not self.failed else ():
             chunks = [index for index, chunk in enumerate(self.keys) if chunk[role] in borrowed]
             starts = [start for index in chunks for start in self._rows(index)[:: fixed.plan.batch]]
             for start in dice.sample(starts, min(len(starts), max(1, round(share * len(starts))))):
@@ -187,7 +193,7 @@ class KeepComparisons(Job):
         self, probe: Probe, shared: Shared, settled: Mapping[Role, Settled], chunks: Collection[int] | None = None
     ) -> None:
         self._settled, record = settled, shared.plan.record_of(probe)
-        others = [role for role in shared.roles if role is not Role.REFERENCE]
+        others = [role for role in shared.plan.shown(record) if role is not Role.REFERENCE]
         super().__init__(probe, shared, {role: shared.plan.pair_keys(role, record, settled) for role in others}, chunks)
 
     def _lacks(self, chunk: Mapping[Role, str]) -> list[Role]:
@@ -198,11 +204,12 @@ class KeepComparisons(Job):
         rows = {role: _rows(batch, [draw.outputs[role] for draw in draws]) for role in draws[0].outputs}
         reference = rows.pop(Role.REFERENCE)
         named = {name: reference[name] for name in ("id", "draw", "label")}
+        labels = manifest.labels_of(named["label"])  # of a mask its digest: the mask itself has done its work
         for role, other in rows.items():
             outputs, settled = (reference["output"], other["output"]), self._settled
             known = (settled[Role.REFERENCE], settled[role])
             found = compared(self._shared.task, named["label"], outputs, known)
-            self._finished.setdefault(role, []).append({**named, **found})
+            self._finished.setdefault(role, []).append({**named, "label": labels, **found})
 
 
 def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:
@@ -212,7 +219,7 @@ def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:
     return {
         "id": batch.ids.repeat(count, axis=0),
         "draw": np.tile(np.arange(count, dtype=np.int32), len(batch.ids)),
-        "label": labels.repeat(count),
+        "label": labels.repeat(count, axis=0),
         **{name: np.stack([draw[name] for draw in draws], 1).reshape(-1, *first[name].shape[1:]) for name in first},
     }
 

@@ -45,7 +45,7 @@ class Lane:
 
     models: Mapping[Role, Model]
     task: Task
-    classes: int
+    outputs: tuple[int, ...]
     methods: str
     _verified: dict[str, Verified] = field(default_factory=dict)
     _streams: dict[str, PhiloxRng] = field(default_factory=dict)
@@ -68,11 +68,11 @@ class Lane:
 
     def _outputs(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
         out = self.models[role](x)
-        if out.shape != (len(batch.ids), self.classes):
+        if out.shape != (len(batch.ids), *self.outputs):
             raise AuditError(
-                f"{role}: gave outputs of shape {tuple(out.shape)} for {len(batch.ids)} items and "
-                f"{self.classes} classes",
-                "Its outputs change shape with the input; export the classifier with one score per class.",
+                f"{role}: gave outputs of shape {tuple(out.shape)} for {len(batch.ids)} items, "
+                f"not {(len(batch.ids), *self.outputs)}",
+                "Its outputs change shape with the input; export the network with outputs of one shape.",
             )
         return self.task.observe(out, batch)
 

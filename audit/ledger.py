@@ -177,24 +177,30 @@ def _sealed_bytes(folder: Path, key: str, seal: str) -> bytes:
 
 
 def _to_arrow(values: NDArray[Any]) -> pa.Array:
-    """One-dimensional arrays as they are, rows of bytes as such, other matrices as fixed-size lists."""
+    """One-dimensional arrays as they are, rows of bytes as such, further axes as fixed-size lists of lists."""
     if values.ndim == 1:
         return pa.array(values)
-    rows = np.ascontiguousarray(values)
+    rows, last = np.ascontiguousarray(values), values.ndim
     if rows.dtype == np.uint8:  # Parquet has no integers of one byte: a list of them takes four times the room
-        return pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(rows.tobytes())]
-        )
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+        last -= 1
+        content = [None, pa.py_buffer(rows.tobytes())]
+        column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[-1]), rows.size // rows.shape[-1], content)
+    else:
+        column = pa.array(rows.reshape(-1))
+    for size in reversed(rows.shape[1:last]):
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    return column
 
 
 def _to_numpy(column: pa.Array) -> NDArray[Any]:
+    row: list[int] = []
+    while pa.types.is_fixed_size_list(column.type):
+        row.append(column.type.list_size)
+        column = column.flatten()
     if pa.types.is_fixed_size_binary(column.type):
-        width = column.type.byte_width
-        content = np.frombuffer(column.buffers()[1], np.uint8, len(column) * width, column.offset * width)
-        return content.reshape(-1, width)
-    if pa.types.is_fixed_size_list(column.type):
-        flat: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, column.type.list_size)
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)  # flags are stored as bits, here and above
-    return values
+        row.append(column.type.byte_width)
+        size = len(column) * row[-1]
+        values: NDArray[Any] = np.frombuffer(column.buffers()[1], np.uint8, size, column.offset * row[-1])
+    else:
+        values = column.to_numpy(zero_copy_only=False)  # flags are stored as bits
+    return values.reshape(-1, *row)

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import numpy as np
 
@@ -12,15 +12,19 @@ from audit import plan, repeatability
 from audit.comparisons import Settled
 from audit.contracts import Batch, DataSource, Model, Probe, Task
 from audit.evidence import Kept
+from audit.findings import Missing
 from audit.jobs import Job, KeepComparisons, KeepOutputs, Shared
 from audit.lanes import Lane, Wanted, side_by_side
 from audit.ledger import Ledger
+from audit.parity import Parity
 from audit.plan import PlanFile
-from audit.types import DataRole, Role
+from audit.repeatability import Beginning
+from audit.types import DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_Found = TypeVar("_Found")
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, passes done, passes in all)."""
 
@@ -45,7 +49,9 @@ class Observer:
     """Says, once whole outputs are in the ledger, what is known of each model's."""
 
     def __post_init__(self) -> None:
-        self._shared = Shared(self.plan, self.ledger, self.task, tuple(self.models))
+        self._begun: dict[Role, Beginning] = {}
+        self._tried: tuple[Tensor, ...] = ()
+        self._shared = Shared(self.plan, self.ledger, self.task)
 
     @property
     def passes(self) -> Counter[Role]:
@@ -57,17 +63,17 @@ class Observer:
 
         What is kept whole comes first: on it rests how the outputs of the others are compared.
         """
-        first = repeatability.first_batch(self.sources[DataRole.TEST], self.plan.plan.batch)
         by_kept = {kept: [p for p in probes if self.plan.record_of(p).kept == kept] for kept in get_args(Kept)}
         whole, compared = by_kept["outputs"], by_kept["comparisons"]
-        to_come = len(self.models) * sum(self.plan.dataset(probe.data).items * probe.draws for probe in compared)
+        records = [self.plan.record_of(probe) for probe in compared]
+        to_come = sum(len(self.plan.shown(r)) * self.plan.dataset(r.data).items * r.draws for r in records)
         jobs = self.run(whole, to_come=to_come)
         untouched = [job for job in jobs if job.probe.data is DataRole.TEST and not job.probe.min_effect]
         clean = next((job for job in untouched if not job.failed), None)
-        self._keep_noise(clean, first)
+        self._keep_parity(clean)
         if compared:
             self.run(compared)
-            self._keep_noise(clean, first)
+            self._keep_parity(clean)
 
     def run(self, probes: Sequence[Probe], chunks: Collection[int] | None = None, *, to_come: int = 0) -> list[Job]:
         """Fill the ledger for some probes, and of their data for these chunks, if any are named.
@@ -76,9 +82,8 @@ class Observer:
         ledger that it has just opened. Probes whose outputs are compared need what `observe` left of the others.
         `to_come` are passes still to come, to show progress.
         """
-        if not self._shared.noises:
-            first = repeatability.first_batch(self.sources[DataRole.TEST], self.plan.plan.batch)
-            self._shared.noises.update(self._of_each(lambda r: repeatability.require_function(self.models[r], first)))
+        if not self._begun:
+            self._begin()
         settled = self.settle() if any(self.plan.record_of(each).kept == "comparisons" for each in probes) else {}
         jobs = [self._job(probe, settled, chunks) for probe in probes]
         expected = self.passes.total() + sum(job.expected for job in jobs) + to_come
@@ -92,23 +97,51 @@ class Observer:
             return KeepOutputs(probe, self._shared, chunks)
         return KeepComparisons(probe, self._shared, settled, chunks)
 
-    def _keep_noise(self, clean: Job | None, first: "Tensor") -> None:
-        """Compare the first batch, as it was observed, with other batches of its items; always, also on resuming.
+    def _begin(self) -> None:
+        """Parity comes before all else: is every network a function of the item, and the one that its file holds?"""
+        self._tried = repeatability.ends(self.sources[DataRole.TEST], self.plan.plan.batch)
+        begun = self._of_each(lambda role: repeatability.require_function(self.models[role], self._tried[0]))
+        self._begun.update(begun)
+        self._shared.noises.update({role: each.parity.noise for role, each in begun.items()})
 
-        Where the items were not observed as they are, what the first few of them showed must do.
+    def _keep_parity(self, clean: Job | None) -> None:
+        """Try every network once more, also against what was observed of it; always, also on resuming.
+
+        Where the items were not observed as they are, what was found before the run must do.
         """
-        found: Mapping[Role, float] = self._shared.noises
-        if clean is not None:
-            draws = clean.probe.draws
-            stored = {
-                role: self.ledger.get(key)["output"][::draws][: len(first)] for role, key in clean.keys[0].items()
+        found = self._of_each(lambda role: self._still_same(role, clean))
+        kinds = {role: -1 if clean is not None else self._kind(role) for role in found}
+        columns = {
+            self.plan.parity_key(role): {
+                name: np.asarray([value]) for name, value in (asdict(parity) | {"kind": kinds[role]}).items()
             }
-            found = self._of_each(lambda role: repeatability.noise(self.models[role], first, stored[role]))
-        noises = {self.plan.noise_key(role): {"noise": np.asarray([noise])} for role, noise in found.items()}
+            for role, parity in found.items()
+        }
         # Never borrowed: it says what this machine does.
-        self.ledger.put({key: noise for key, noise in noises.items() if not self.ledger.holds(key)})
+        self.ledger.put({key: each for key, each in columns.items() if not self.ledger.holds(key)})
 
-    def _of_each(self, ask: Callable[[Role], float]) -> dict[Role, float]:
+    def _kind(self, role: Role) -> int:
+        """Which kind of output a model gives for the first batch, by its place; -1 where that is unclear."""
+        first = self._tried[0]
+        batch = Batch(np.zeros((len(first), 32), np.uint8), first, None)
+        left = self.task.observe(self.models[role](first), batch)
+        if not np.isfinite(left["output"]).all():
+            return -1
+        kind = self.task.settle(left, OutputKind(self.plan.model(role).adapter.outputs))
+        return -1 if isinstance(kind, Missing) else list(OutputKind).index(kind)
+
+    def _still_same(self, role: Role, clean: Job | None) -> Parity:
+        ends = () if clean is None else (0, -1) if clean.went_on(role) else (0,)
+        keys = [clean.keys[end][role] for end in ends] if clean is not None else []
+        draws = 1 if clean is None else clean.probe.draws
+        stored = [self.ledger.get(key)["output"][::draws] for key in keys]
+        # Of one chunk both are the same: its beginning is the first batch, its end the last one.
+        parts = (slice(None, len(self._tried[0])), slice(-len(self._tried[-1]), None))
+        observed = [each[part] for each, part in zip(stored, parts, strict=False)]
+        lent = not all(self.ledger.holds(key) for key in keys)
+        return repeatability.require_same(self.models[role], self._tried, self._begun[role], observed, lent=lent)
+
+    def _of_each(self, ask: Callable[[Role], _Found]) -> dict[Role, _Found]:
         """What is found of every model, of several at once where there are lanes."""
         if self.lanes == 1:
             return {role: ask(role) for role in self.models}
@@ -131,8 +164,8 @@ class Observer:
             written.result()
 
     def _new_lanes(self) -> list[Lane]:
-        classes = len(self.plan.data[0].classes)
-        return [Lane(self.models, self.task, classes, self.plan.tool.method_set) for _ in range(self.lanes)]
+        fixed = self.plan
+        return [Lane(self.models, self.task, fixed.plan.outputs, fixed.tool.method_set) for _ in range(self.lanes)]
 
     def _asked(self, source: DataSource, jobs: Sequence[Job]) -> Iterator[tuple[Batch, Wanted]]:
         wanted = np.zeros(len(source.manifest.ids), np.bool_)

@@ -15,10 +15,12 @@ from audit.errors import AuditError
 from audit.evidence import ProbeRecord
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
 from audit.ledger import Ledger
+from audit.parity import TOLERANCE, Parity
 from audit.plan import Asked, PlanFile
 from audit.structure import UNKNOWN, Structure
 from audit.types import Claim, DataRole, OutputKind, Role
 
+_AGAIN = "Delete the ledger and run the audit again."
 _KEPT = 3
 """Observations and traces that stay in memory: the clean ones are asked for again and again, others once."""
 
@@ -43,15 +45,19 @@ class View:
         self.outputs = lru_cache(None)(self._settle)
         self._order = lru_cache(_KEPT)(self._judging_order)
         self._noise = lru_cache(None)(self._read_noise)
+        self._parity = lru_cache(None)(self._read_parity)
         self.settled = lru_cache(None)(self._settle_all)
 
     def against(self) -> "View":
         """The same ledger with every near tie counted against the candidate."""
         return replace(self, adverse=True)
 
-    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /) -> Trace | Missing:
-        """The reference joined with another role, in judging order; Missing where that cannot be trusted."""
-        return self._joined(digest.of_json(probe.canonical()), other)
+    def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
+        """Two roles joined, the reference and another unless said otherwise, in judging order.
+
+        Missing where that cannot be trusted, and where a role does not see the probe.
+        """
+        return self._joined(digest.of_json(probe.canonical()), (to, other))
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing:
         """(rows with NaN or infinity in an output, rows) of a role, over every probe of the plan.
@@ -93,6 +99,11 @@ class View:
         roles = (Role(model.role) for model in self.plan.models)
         return any(c.turning for role in roles for c in self._censuses(role) if isinstance(c, Census))
 
+    def parity(self, role: Role, /) -> Parity | Missing:
+        """How far apart a model's answers to the same items lie; Missing where none were numbers."""
+        found = self._parity(role)
+        return found if found.items else Missing("non-finite", f"no item gives the {role} numbers alone")
+
     def stored_items(self) -> tuple[int, int]:
         """(superfluous copies, stored items) of the test set."""
         data = self.plan.dataset(DataRole.TEST)
@@ -112,10 +123,14 @@ class View:
         return Structure(found.layers, found.parameters, found.nonzero, found.compressed)
 
     def _censuses(self, role: Role) -> list[Census | Missing]:
-        for probe in self.plan.plan.probes:
+        seen = self._seen(role)
+        for probe in seen:
             if (role, probe.sha256) not in self._counted:
                 self._count(role, probe)
-        return [self._counted[role, probe.sha256] for probe in self.plan.plan.probes]
+        return [self._counted[role, probe.sha256] for probe in seen]
+
+    def _seen(self, role: Role) -> list[ProbeRecord]:
+        return [probe for probe in self.plan.plan.probes if role in self.plan.shown(probe)]
 
     def _count(self, role: Role, probe: ProbeRecord) -> None:
         if probe.kept == "outputs":
@@ -145,42 +160,59 @@ class View:
         self._counted |= {(role, probe): comparisons.census(columns, role) for role in pair}
         return columns
 
+    def _read_parity(self, role: Role) -> Parity:
+        stored = self.ledger.get(self.plan.parity_key(role))
+        try:
+            noise, batch, reload = (float(stored[name][0]) for name in ("noise", "batch", "reload"))
+            parity = Parity(noise, batch, reload, int(stored["items"][0]))
+        except KeyError as error:
+            raise AuditError(f"the {role}'s {error} is not in the ledger", _AGAIN) from error
+        if not (0 <= noise < np.inf and 0 <= batch <= TOLERANCE and 0 <= reload <= TOLERANCE and parity.items >= 0):
+            raise AuditError(f"the {role}'s parity in the ledger is {parity}", _AGAIN)
+        return parity
+
     def _read_noise(self, role: Role) -> float:
-        noise = float(self.ledger.get(self.plan.noise_key(role))["noise"][0])
-        if not 0 <= noise < np.inf:
-            raise AuditError(
-                f"the {role}'s noise in the ledger is {noise}", "Delete the ledger and run the audit again."
-            )
-        return noise
+        return self._parity(role).noise
 
     def _settle(self, role: Role) -> OutputKind | Missing:
-        """What a model's outputs are, settled over the first probe."""
-        columns = self._observed(role, self.plan.plan.probes[0].sha256)
+        """What a model's outputs are, settled over the first probe that it sees."""
+        seen, declared = self._seen(role), OutputKind(self.plan.model(role).adapter.outputs)
+        if seen and seen[0].kept != "outputs":
+            return self._settled_by_few(role)
+        columns = self._observed(role, seen[0].sha256) if seen else _unseen(role)
         if isinstance(columns, Missing):
             return columns
         if not np.isfinite(columns["output"]).all():
             return Missing("non-finite", f"the {role}'s outputs contain NaN or infinity")
-        return self.task.settle(columns, OutputKind(self.plan.model(role).adapter.outputs))
+        return self.task.settle(columns, declared)
 
-    def _join(self, probe: str, other: Role) -> Trace | Missing:
+    def _settled_by_few(self, role: Role) -> OutputKind | Missing:
+        """What a model's outputs were found to be on the first batch, where none are kept whole."""
+        kind = int(self.ledger.get(self.plan.parity_key(role))["kind"][0])
+        return list(OutputKind)[kind] if kind >= 0 else Missing(
+            "ambiguous-outputs", f"the {role}'s outputs on the first items are of no clear kind: declare outputs"
+        )  # fmt: skip
+
+    def _join(self, probe: str, pair: tuple[Role, Role]) -> Trace | Missing:
         record = self.plan.probe(probe)
-        made = self._compare(record, other) if record.kept == "outputs" else self._read_comparison(record, other)
+        if unseen := [role for role in pair if role not in self.plan.shown(record)]:
+            return _unseen(unseen[0])
+        made = self._compare(record, pair) if record.kept == "outputs" else self._read_comparison(record, pair)
         if isinstance(made, Missing):
             return made
-        labels, columns = made
-        for values in (labels, *columns.values()):
+        for values in made.values():
             values.setflags(write=False)  # every check sees the same trace
-        return Trace(labels, columns, record.draws)
+        return Trace(made, record.draws, self.plan.dataset(record.data).chance)
 
-    def _compare(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
-        """Labels and pair columns in judging order, from the outputs of both models."""
+    def _compare(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Columns | Missing:
+        """Pair columns in judging order, from the outputs of both models."""
         sides: dict[Role, Side] = {}
-        for role in (Role.REFERENCE, other):
+        for role in pair:
             side = self._side(role, probe.sha256)
             if isinstance(side, Missing):
                 return side
             sides[role] = side
-        reference, second = sides[Role.REFERENCE].columns, sides[other].columns
+        reference, second = (sides[role].columns for role in pair)
         for name in ("id", "draw", "label"):
             if not np.array_equal(reference[name], second[name]):
                 raise AuditError(
@@ -189,21 +221,25 @@ class View:
         rows = self._rows(reference, probe)
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
-        return labels, self.task.compare(labels, *chosen, adverse=self.adverse)
+        return self.task.compare(labels, *chosen, adverse=self.adverse)
 
-    def _read_comparison(self, probe: ProbeRecord, other: Role) -> tuple[NDArray[np.int64], Columns] | Missing:
-        """The same from what was kept of the comparison."""
-        columns = self._compared(other, probe.sha256)
+    def _read_comparison(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Columns | Missing:
+        """The same from what was kept of the comparison with the reference."""
+        if pair[0] is not Role.REFERENCE:
+            return Missing("not-kept", "of this probe nothing is kept but comparisons with the reference")
+        columns = self._compared(pair[1], probe.sha256)
         if isinstance(columns, Missing):
             return columns
-        for role in (Role.REFERENCE, other):
+        for role in pair:
             if (bad := self._nonfinite(role, probe.sha256)) is not None:
                 return bad
             if isinstance(kind := self.outputs(role), Missing):
                 return kind
+        if comparisons.odd(columns):
+            return Missing("mixed-outputs", "some outputs are of another kind than those of the first items")
         rows = self._rows(columns, probe)
-        pair = comparisons.pair_columns(columns, adverse=self.adverse)
-        return columns["label"][rows], {name: values[rows] for name, values in pair.items()}
+        compared = comparisons.pair_columns(columns, adverse=self.adverse)
+        return {name: values[rows] for name, values in compared.items()}
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)
@@ -227,7 +263,7 @@ class View:
         whole = len(columns["id"]) == len(ids) * draws
         if not whole or not np.array_equal(columns["draw"], np.tile(np.arange(draws), len(ids))):
             raise AuditError(f"probe {probe.name!r}: its draws are not complete", "Delete the ledger and run again.")
-        if manifest.digest_of(ids, labels) != self.plan.dataset(probe.data).sha256:
+        if manifest.digest_of(ids, manifest.labels_of(labels)) != self.plan.dataset(probe.data).sha256:
             raise AuditError(
                 "the items in the ledger differ from the data set of this audit",
                 "Delete the ledger and run the audit again.",
@@ -238,6 +274,10 @@ class View:
 
     def _judging_order(self, ids: bytes) -> NDArray[np.intp]:
         return manifest.judging_order(np.frombuffer(ids, np.uint8).reshape(-1, 32))
+
+
+def _unseen(role: Role) -> Missing:
+    return Missing("not-shown", f"the {role} does not see these inputs")
 
 
 def measure(asked: Asked, view: View) -> dict[Claim, Finding]:

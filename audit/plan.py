@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from audit.evidence import (
     Record,
     RoleName,
     Sha256,
+    TaskRecord,
     Tool,
 )
 from audit.findings import Metric, Missing
@@ -41,8 +43,14 @@ FLOAT = 4
 """Bytes of a stored output."""
 ROW = 32 + 4 + 8
 """Bytes of a stored row besides the outputs: id, draw, label."""
-COMPARED = 2 * 2 * 8 + 4 * 8 + 1
+WHOLE = 2**28
+"""Bytes of outputs of one model under one probe that may be read at once."""
+COMPARED = 2 * 2 * 8 + 4 * 8 + 3
 """Bytes of a stored comparison: ranks in two views, distances, and flags."""
+SHARES = 2 * 5 * 8
+"""Bytes that a comparison of masks takes besides: shares of pixels in two views, in place of flags."""
+COUNTED = 5 * 4
+"""And for each class: the counts of a confusion matrix."""
 FILE = "plan.json"
 
 
@@ -157,6 +165,12 @@ class PlanFile(Record):
             raise _no_data(role)
         return found
 
+    def shown(self, probe: ProbeRecord) -> tuple[Role, ...]:
+        """The models that see a probe: of an origin nobody asks more than what it answers to the items as they are."""
+        roles = tuple(Role(model.role) for model in self.models)
+        clean = probe.data == DataRole.TEST.value and not probe.min_effect and probe.kept == "outputs"
+        return roles if clean else tuple(role for role in roles if role is not Role.ORIGIN)
+
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
         """Observation keys of one model under one probe, chunk by chunk.
 
@@ -173,7 +187,8 @@ class PlanFile(Record):
         known: dict[str, Json] = {
             role.value: [_kind(settled[role]), settled[role].noise] for role in (Role.REFERENCE, other)
         }
-        return self._of_chunks({"pair": pair, "settled": known}, probe)
+        task = self.plan.task.model_dump(mode="json")
+        return self._of_chunks({"pair": pair, "settled": known, "task": task}, probe)
 
     def _of_chunks(self, base: Mapping[str, Json], probe: ProbeRecord) -> Iterator[str]:
         data = self.dataset(probe.data)
@@ -181,9 +196,9 @@ class PlanFile(Record):
         chunks = -(-data.items // self.plan.chunk)
         return (digest.of_json({**whole, "index": index}) for index in range(chunks))
 
-    def noise_key(self, role: Role) -> str:
-        """Key of the noise that a model's runtime was found to make on the test set."""
-        return digest.of_json({**self._base(role), "inspection": "noise", "data": self.dataset("test").sha256})
+    def parity_key(self, role: Role) -> str:
+        """Key of how far apart a model's answers to the same items of the test set were found to lie."""
+        return digest.of_json({**self._base(role), "inspection": "parity", "data": self.dataset("test").sha256})
 
     def failure_key(self, probe: ProbeRecord) -> str:
         """Key of a probe's failure: it concerns no model."""
@@ -204,24 +219,33 @@ class PlanFile(Record):
         }
 
 
-def row_bytes(kept: Kept, classes: int, roles: int) -> int:
-    """What all models together leave of one row: their outputs, or of each but the reference a comparison."""
-    return roles * (FLOAT * classes + ROW) if kept == "outputs" else (roles - 1) * (COMPARED + ROW)
+def row_bytes(kept: Kept, outputs: tuple[int, ...], roles: int) -> int:
+    """What all models together leave of one row: their outputs, or of each but the reference a comparison.
+
+    `outputs` is the shape of what a model gives for one item.
+    """
+    if kept == "outputs":
+        return roles * (FLOAT * prod(outputs) + ROW)
+    masks = SHARES + COUNTED * outputs[0] if len(outputs) > 1 else 0
+    return (roles - 1) * (COMPARED + masks + ROW)
 
 
-def kept(probes: Sequence[Probe], items: Mapping[str, int], classes: int, budget: float) -> tuple[Kept, ...]:
+def kept(probes: Sequence[Probe], items: Mapping[str, int], outputs: int, budget: float) -> tuple[Kept, ...]:
     """What is to be stored of each probe, so that whole outputs of one model take at most `budget` bytes.
 
     The first probes in the order of the plan are kept whole as long as they fit. The very first one always is: by it
     is settled what the outputs are. So is the first that leaves the test items as they are: by it, how far a
-    runtime's noise reaches. `items` counts them by data role. Raises AuditError for a probe of another role.
+    runtime's noise reaches. What takes more than WHOLE is kept whole of no probe: it would have to be read at once. Of
+    one item a model gives `outputs` values; `items` counts them by data role. Raises AuditError for a probe of another
+    role.
     """
     for probe in probes:
         if probe.data not in items:
             raise _no_data(probe.data)
-    sizes = accumulate(FLOAT * classes * items[probe.data] * probe.draws for probe in probes)
+    own = [FLOAT * outputs * items[probe.data] * probe.draws for probe in probes]
     clean = next((place for place, p in enumerate(probes) if p.data is DataRole.TEST and not p.min_effect), 0)
-    fit = [place in (0, clean) or size <= budget for place, size in enumerate(sizes)]
+    within = [total <= budget for total in accumulate(own)]
+    fit = [size <= WHOLE and (place in (0, clean) or within[place]) for place, size in enumerate(own)]
     return tuple("outputs" if whole else "comparisons" for whole in fit)
 
 
@@ -233,10 +257,19 @@ def _kind(settled: Settled) -> str:
     return settled.kind.reason if isinstance(settled.kind, Missing) else settled.kind.value
 
 
-def record(
-    asked: Asked, checks: Sequence[str], chunk: int, batch: int, stored: Sequence[Kept], partial: PartialRecord | None
-) -> PlanRecord:
-    """The plan as evidence; `stored` says of each probe what is. Raises AuditError where no probe remains."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How observations are cut and kept: items of a chunk and of a batch, what is stored of each probe."""
+
+    task: TaskRecord
+    outputs: tuple[int, ...]
+    chunk: int
+    batch: int
+    stored: Sequence[Kept]
+
+
+def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRecord | None) -> PlanRecord:
+    """The plan as evidence; raises AuditError where no probe remains."""
     if not asked.probes:
         raise AuditError("the checks that are to run need no network", "Let further checks run.")
     probes = tuple(
@@ -249,12 +282,12 @@ def record(
             kept=what,
             description=p.describe(),
         )
-        for p, what in zip(asked.probes, stored, strict=True)
+        for p, what in zip(asked.probes, frame.stored, strict=True)
     )
     claims = [claim.id for claim in asked.claims]
     unnamed = PlanRecord(
-        sha256="0" * 64, chunk=chunk, batch=batch, probes=probes, checks=tuple(checks), claims=len(claims),
-        partial=partial,
+        sha256="0" * 64, task=frame.task, outputs=frame.outputs, chunk=frame.chunk, batch=frame.batch, probes=probes,
+        checks=tuple(checks), claims=len(claims), partial=partial,
     )  # fmt: skip
     return unnamed.model_copy(update={"sha256": grounds.plan_digest(unnamed, claims)})
 

@@ -68,11 +68,15 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A probe that still has to run: on `items`, `draws` times each; `kept` is what the ledger will hold of it."""
+    """A probe that still has to run: on `items`, `draws` times each; `kept` is what the ledger will hold of it.
+
+    The models of `without` do not see it.
+    """
 
     items: int
     draws: int = 1
     kept: Kept = "outputs"
+    without: frozenset[Role] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -176,7 +180,7 @@ def cost(
     roles: Sequence[Role],
     seconds: Mapping[Role, float],
     *,
-    classes: int,
+    outputs: tuple[int, ...],
     shape: tuple[int, int, int],
     chunk: int,
     batch: int,
@@ -184,28 +188,28 @@ def cost(
 ) -> Cost:
     """What the probes in `loads` take, where a pass of one item through a model takes `seconds`, measured.
 
-    Stored outputs are float32, one per class, or of each pair of models a row of comparisons; an item is float32 of
-    `shape` (channels, height, width). A batch goes through many probes, so that memory holds a chunk of each; judging
-    holds one whole probe, of two models. Each of the `lanes` has batches of its own, one more waits, and each keeps the
-    noise of FAMILIES beside its batch, in as many draws as any probe has: too much where there is no noise.
+    Stored outputs are float32, of shape `outputs`, or a row of comparisons for each pair; an item is float32 of `shape`
+    (channels, height, width). A batch goes through many probes, so that memory holds a chunk of each; judging holds
+    one whole probe, of two models. Each of the `lanes` has batches of its own, one more waits, and each keeps the noise
+    of FAMILIES beside its batch, in as many draws as any probe has: too much where there is no noise.
     """
-    if min(classes, chunk, batch, lanes, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
-        raise ValueError(f"no cost for {classes} classes, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
+    if min(*outputs, chunk, batch, lanes, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
+        raise ValueError(f"no cost for outputs of {outputs}, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
     if not all(0.0 <= time < float("inf") for time in seconds.values()):
         raise ValueError(f"seconds per item must be finite and not negative, got {dict(seconds)}")
-    rows = sum(load.rows for load in loads)
-    stored = [(load, row_bytes(load.kept, classes, len(roles))) for load in loads]
+    rows = {role: sum(load.rows for load in loads if role not in load.without) for role in roles}
+    stored = [(load, row_bytes(load.kept, outputs, len({*roles} - load.without))) for load in loads]
     waiting = [min(chunk, load.items) * load.draws * size for load, size in stored]
     observing = max(min(sum(waiting), WAITING), *waiting, 0)
-    measuring = max((load.rows * row_bytes(load.kept, classes, 2) for load in loads), default=0)
+    measuring = max((load.rows * row_bytes(load.kept, outputs, 2) for load in loads), default=0)
     images = batch * prod(shape) * FLOAT
     noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)
     return Cost(
-        passes=dict.fromkeys(roles, rows),
+        passes=rows,
         disk=sum(load.rows * size for load, size in stored),
         memory=lanes * (INPUT_COPIES * images + noise) + images + COPIES * max(observing, measuring),
-        seconds=sum(rows * seconds[role] for role in roles) / lanes if measured else None,
+        seconds=sum(rows[role] * seconds[role] for role in roles) / lanes if measured else None,
     )
 
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit import plan, policy, registry, subjects
+from audit import plan, policy, registry, subjects, tasks
 from audit.contracts import Check, Context
 from audit.plan import Asked, PlanFile
-from audit.policy.explaining import GENERIC
+from audit.policy.explaining import generic
 from audit.subjects import Subjects, Terms
+from audit.types import DataRole, TaskKind
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ def agree(name: str, base: Path) -> Agreed:
 
 def promised(source: policy.Source) -> Asked:
     """What a policy's checks promise where no audit is at hand."""
-    return plan.ask(_wanted(source), GENERIC)
+    return plan.ask(_wanted(source), generic(source))
 
 
 def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
     """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
-    context = Context(opened.class_names(), opened.roles, tuple(opened.data))
+    chance = tasks.of(opened.task).chance(opened.data[DataRole.TEST].manifest)
+    kind = TaskKind(opened.task.kind)
+    context = Context(opened.class_names(), opened.roles, tuple(opened.data), kind, chance)
     asked = plan.ask(agreed.checks, context, () if opened.partial is None else opened.partial.skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
     return asked, subjects.plan_of(opened, terms, asked, bound)

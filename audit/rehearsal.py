@@ -15,7 +15,7 @@ from audit.evidence import ProbeRecord
 from audit.planning import Cost, Forecast, Load, Typical
 from audit.report import numbers, sentences
 from audit.request import AuditFile
-from audit.types import Claim, Criterion, DataRole, Sense
+from audit.types import Claim, Criterion, DataRole, Sense, TaskKind
 
 _REPEATS = 3
 
@@ -79,16 +79,19 @@ def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Reh
     counts = {record.role: record.items for record in fixed.data}
     seconds = {role: _seconds(model, test, fixed.plan.batch) for role, model in opened.models.items()}
     rules = policy.rules(fixed.policy)
-    draws = _draws(tuple(asked.claims), fixed.plan.probes)
+    draws = _draws(tuple(asked.claims), fixed.plan.probes, asked.context.task)
     typical = {name: Typical(wins=metric.gains) for name, metric in asked.metrics.items() if metric.gains}
     return Rehearsal(
         items=counts["test"],
         probes=fixed.plan.probes,
         cost=planning.cost(
-            [Load(counts[probe.data], probe.draws, probe.kept) for probe in fixed.plan.probes],
+            [
+                Load(counts[probe.data], probe.draws, probe.kept, frozenset(opened.roles) - {*fixed.shown(probe)})
+                for probe in fixed.plan.probes
+            ],
             tuple(opened.models),
             seconds,
-            classes=len(asked.context.classes),
+            outputs=fixed.plan.outputs,
             shape=test.shape,
             chunk=fixed.plan.chunk,
             batch=fixed.plan.batch,
@@ -100,10 +103,14 @@ def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Reh
     )
 
 
-def _draws(claims: tuple[Claim, ...], probes: tuple[ProbeRecord, ...]) -> Mapping[Claim, int]:
-    """How often an item is seen for a claim at a level: at most as often as by any probe."""
+def _draws(claims: tuple[Claim, ...], probes: tuple[ProbeRecord, ...], task: TaskKind) -> Mapping[Claim, int]:
+    """How often an item is seen for a claim at a level: at most as often as by any probe.
+
+    An image counts by parts, as an item does that is seen twice, where its pixels are classified.
+    """
+    least = 2 if task is TaskKind.SEGMENTATION else 1
     most = max((probe.draws for probe in probes), default=1)
-    return {claim: most for claim in claims if "level" in dict(claim.scope)}
+    return {claim: max(least, most if "level" in dict(claim.scope) else 1) for claim in claims}
 
 
 def _seconds(model: Model, source: DataSource, batch: int) -> float:

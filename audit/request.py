@@ -9,12 +9,14 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 from audit import configuration
 from audit.configuration import Settings
 from audit.errors import AuditError
-from audit.evidence import Parties
+from audit.evidence import Parties, TaskRecord
 from audit.models.adapter import Dtype, Layout, Preprocessing
 from audit.policy import available
-from audit.types import DataRole, OutputKind, Role
+from audit.types import DataRole, OutputKind, Role, TaskKind
 
 Numbers = tuple[float, ...]
+IGNORED = 255
+"""What masks commonly hold where nothing is to be named, as those of Pascal VOC do."""
 Size = Annotated[int, Field(ge=1)]
 
 
@@ -83,10 +85,46 @@ class ReferenceEntry(ModelEntry):
     )
 
 
+class TaskEntry(Settings):
+    """What the models are for."""
+
+    kind: TaskKind = TaskKind.CLASSIFICATION
+    ignore: Annotated[int, Field(ge=0, le=32767)] | None = Field(
+        None, description="segmentation: label of pixels that count for nothing; without this, 255"
+    )
+    absolute: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="regression, control: how far apart two values are still the same; and"
+    )
+    relative: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="so much more, as a part of the value that the other is compared with"
+    )
+    rule: Literal["argmin", "argmax"] | None = Field(None, description="control: which output decides")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "TaskEntry":
+        valued = self.kind in (TaskKind.REGRESSION, TaskKind.CONTROL)
+        if valued is not (self.absolute > 0 or self.relative > 0):
+            raise ValueError("absolute and relative, one of them at least, belong to regression and control")
+        if (self.kind is TaskKind.CONTROL) is (self.rule is None):
+            raise ValueError("rule belongs to control, and control needs it: argmin or argmax")
+        if self.kind is not TaskKind.SEGMENTATION and self.ignore is not None:
+            raise ValueError("ignore belongs to segmentation")
+        return self
+
+    @property
+    def record(self) -> TaskRecord:
+        """As evidence."""
+        return TaskRecord(
+            kind=self.kind.value, ignore=IGNORED if self.ignore is None else self.ignore, absolute=self.absolute,
+            relative=self.relative, rule=self.rule or "argmin",
+        )  # fmt: skip
+
+
 class DataEntry(Settings):
     """One data set: a `path`, a data set of torchvision by name, or your own `factory`.
 
-    A path is an `.npz` with x, y and optionally classes, or a folder with one folder of images per class.
+    A path is an `.npz` with x, y and optionally classes, or a folder with one folder of images per class, or with the
+    folders images and masks.
     """
 
     path: FileName | None = None
@@ -97,6 +135,10 @@ class DataEntry(Settings):
     factory: Annotated[str, Field(pattern=_TARGET)] | None = Field(
         None, description="`module:factory`, your own code, which gives a torch Dataset or a MAITE data set"
     )
+    low: float | Numbers | None = Field(
+        None, description="items that are no images: the least value of each feature, or of all"
+    )
+    high: float | Numbers | None = Field(None, description="and the greatest; an .npz may hold both instead")
     arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of torchvision's class or the factory")
 
     @model_validator(mode="after")
@@ -109,6 +151,8 @@ class DataEntry(Settings):
             raise ValueError("only torchvision downloads")
         if self.arguments and self.path is not None:
             raise ValueError("only torchvision and a factory take arguments")
+        if (self.low is None) != (self.high is None) or (self.low is not None and self.torchvision is not None):
+            raise ValueError("low and high belong together, and torchvision has images")
         return self
 
 
@@ -135,8 +179,14 @@ class AuditFile(Settings):
     reference: ReferenceEntry
     candidate: ModelEntry
     baseline: ModelEntry | None = Field(None, description="the reference's architecture, trained separately")
+    origin: ModelEntry | None = Field(
+        None,
+        description="what the candidate's file was exported from, such as its torch form; it sees the clean items "
+        "alone, and tells the loss by conversion from the loss by pruning",
+    )
+    task: TaskEntry = TaskEntry()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        "auto", description="for weights: auto, cpu, cuda or cuda:N; ONNX files run on the processor"
+        "auto", description="where models run: auto, cpu, cuda or cuda:N; auto is CUDA where there is one"
     )
     preprocessing: PreprocessingEntry = PreprocessingEntry()
     ledger_budget: Annotated[float, Field(ge=0)] = Field(
@@ -149,7 +199,7 @@ class AuditFile(Settings):
 
     def models(self) -> dict[Role, ModelEntry]:
         """The models that take part."""
-        named = {Role.REFERENCE: self.reference, Role.CANDIDATE: self.candidate, Role.BASELINE: self.baseline}
+        named: dict[Role, ModelEntry | None] = {role: getattr(self, role.value) for role in Role}
         return {role: entry for role, entry in named.items() if entry is not None}
 
     def preprocessing_of(self, entry: ModelEntry) -> PreprocessingEntry:

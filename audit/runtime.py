@@ -5,8 +5,12 @@ import platform
 from functools import cache
 from importlib import metadata
 
-PACKAGES = ("onnxruntime", "torch", "torchvision", "onnx", "numpy", "scipy", "pyarrow")
+from audit.errors import AuditError
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "torch", "torchvision", "onnx", "numpy", "scipy", "pyarrow")
 """Libraries whose version can change a result."""
+_ONNXRUNTIME = PACKAGES[:2]
+"""Packages that hold the module `onnxruntime`: for the processor alone, and for CUDA too."""
 _LANES = 4
 
 
@@ -27,12 +31,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def lanes(*, with_torch: bool) -> int:
+def lanes(*, with_torch: bool, on_cuda: bool = False) -> int:
     """Batches under way at once: one with torch, whose settings belong to the process and whose modules keep state.
 
-    Each has its own inputs and activations in memory, so there are no more than four.
+    One on CUDA, where a batch fills the device. Each has its own inputs and activations in memory, so there are no
+    more than four.
     """
-    return 1 if with_torch else min(_LANES, cores())
+    return 1 if with_torch or on_cuda else min(_LANES, cores())
 
 
 def threads(lanes: int) -> int:
@@ -43,7 +48,30 @@ def threads(lanes: int) -> int:
 @cache
 def packages() -> dict[str, str]:
     """Installed versions of the libraries that can change a result, and of Python."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    found = {name: version for name in PACKAGES if (version := _version(name)) is not None}
+    return {"python": platform.python_version()} | found
+
+
+def require_one_onnxruntime() -> None:
+    """Raise AuditError where two packages hold the module `onnxruntime`, or none does.
+
+    They lie in one folder, so that of two nobody knows what runs.
+    """
+    found = [f"{name} {version}" for name in _ONNXRUNTIME if (version := _version(name)) is not None]
+    if len(found) > 1:
+        raise AuditError(
+            f"{' and '.join(found)} are both installed, one over the other",
+            f"Run `pip uninstall -y {' '.join(_ONNXRUNTIME)}`, then install the one that you want.",
+        )
+    if not found:
+        raise AuditError("onnxruntime is not installed", "Run `pip install onnxruntime`, or onnxruntime-gpu for CUDA.")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def host() -> dict[str, str | int]:

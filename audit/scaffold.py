@@ -152,12 +152,12 @@ def _choice(places: Mapping[Role, Path], base: Path, source: DataSource, look: _
         for layout in file.layouts
     }
     for network in networks.values():
-        source.class_names(network.classes)
+        source.class_names(network.outputs[0])
     if not networks:
         return None
     sample = Sample(source)
     found = trials.attempt(networks, trials.options(sample), sample)
-    return Choice(found, sample.labels, next(iter(networks.values())).classes)
+    return Choice(found, sample.labels, next(iter(networks.values())).outputs[0])
 
 
 def _load(

@@ -29,10 +29,9 @@ def _lines(meant: AuditFile, weights: Collection[Role], choice: Choice | None) -
     yield "# The folder for the certificate and for everything that is measured."
     yield f"out = {quoted(meant.out)}"
     yield ""
-    if weights:
-        yield "# Where weights run: auto, cpu, cuda or cuda:N. ONNX files run on the processor."
-        yield 'device = "auto"'
-        yield ""
+    yield "# Where the models run: auto, cpu, cuda or cuda:N. auto is CUDA where there is one."
+    yield 'device = "auto"'
+    yield ""
     yield "# The trusted parent."
     yield "[reference]"
     yield from _model(meant.reference, weights=Role.REFERENCE in weights)
@@ -51,6 +50,11 @@ def _lines(meant: AuditFile, weights: Collection[Role], choice: Choice | None) -
     yield "# The reference's architecture, trained separately: a yard-stick for how much two good networks differ."
     yield "# [baseline]"
     yield '# model = "baseline.onnx"'
+    yield ""
+    yield "# What the candidate's file was exported from: it tells the loss by conversion from the loss by pruning."
+    yield "# Weights need an architecture here too."
+    yield "# [origin]"
+    yield '# model = "origin.pt"'
     yield ""
     yield from _preprocessing(meant, choice)
     yield from _sets(meant)

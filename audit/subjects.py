@@ -2,38 +2,42 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import audit
-from audit import configuration, digest, plan, quarantine, registry, runtime
-from audit.contracts import DataSource, Model
+from audit import configuration, digest, plan, quarantine, registry, runtime, tasks
+from audit.contracts import DataSource, Manifest, Model, Task
 from audit.data import manifest, sources
+from audit.data.form import IMAGES, Form
 from audit.data.manifest import METHOD_SET
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import (
     Adapter,
     DataRecord,
+    FeaturesRecord,
     ModelRecord,
     PartialRecord,
     Parties,
     PolicyRecord,
     StructureRecord,
+    TaskRecord,
     Tool,
 )
 from audit.findings import Missing
-from audit.models import adapter, files, loading
-from audit.models.adapter import Preprocessing, Shape, Slot
+from audit.models import adapter, files, loading, provider
+from audit.models.adapter import Features, Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.plan import Asked, PlanFile
 from audit.request import AuditFile, ModelEntry
 from audit.structure import Structure
-from audit.types import DataRole, OutputKind, Role
+from audit.types import DataRole, OutputKind, Role, TaskKind
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -69,6 +73,7 @@ class Subjects:
     data: Mapping[DataRole, DataSource]
     lanes: int
     """Batches that may be under way at once."""
+    task: TaskRecord = field(default_factory=TaskRecord)
     partial: PartialRecord | None = None
     """What a partial run leaves out of them."""
 
@@ -76,24 +81,33 @@ class Subjects:
     def roles(self) -> tuple[Role, ...]:
         return tuple(self.models)
 
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of what every model gives for one item."""
+        return self.models[Role.REFERENCE].outputs
+
     def class_names(self) -> tuple[str, ...]:
-        """The classes that all models and the test set agree on."""
-        reference = self.models[Role.REFERENCE]
+        """The classes that all models and the test set agree on; none where the models estimate values."""
+        reference, test = self.models[Role.REFERENCE], self.data[DataRole.TEST]
         for model in self.models.values():
-            if model.classes != reference.classes:
+            if model.outputs != reference.outputs:
+                of = "outputs" if self.task.kind == TaskKind.REGRESSION.value else "classes"
                 raise AuditError(
-                    f"{reference.name} has {reference.classes} classes, {model.name} has {model.classes}",
-                    f"A {model.role} must have the classes of its reference.",
+                    f"{reference.name} has {reference.outputs[0]} {of}, {model.name} has {model.outputs[0]}",
+                    f"The {model.role} must have the {of} of its reference.",
                 )
-        names = self.data[DataRole.TEST].class_names(reference.classes)
+        names = test.class_names(reference.outputs[0])
         for source in self.data.values():
-            if source.shape != self.data[DataRole.TEST].shape:
+            if (source.shape, source.features) != (test.shape, test.features):
                 raise AuditError(
-                    f"{source.name}: items of {source.shape}, the test set has {self.data[DataRole.TEST].shape}",
-                    "All data of an audit must have one shape.",
+                    f"{source.name}: items of {source.shape}, the test set has {test.shape}"
+                    if source.shape != test.shape
+                    else f"{source.name}: its features have other shapes or bounds than those of the test set",
+                    "All data of an audit must have one shape, and features the same bounds.",
                 )
-            source.class_names(reference.classes)
-        self._agree(names)
+            source.class_names(reference.outputs[0])
+        if names:
+            self._agree(names)
         return names
 
     def _agree(self, names: tuple[str, ...]) -> None:
@@ -130,8 +144,9 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
 
     With `trust_code` model files may hold programs, which run: in the child first, then here.
     """
+    runtime.require_one_onnxruntime()
     own = {
-        role: sources.open_source(entry, base, role)
+        role: sources.open_source(entry, base, role, task=request.task.record)
         for role, entry in request.data.entries().items()
         if not sources.needs_quarantine(entry)
     }
@@ -139,7 +154,8 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
     with_torch = any(
         files.form_of(base / entry.model, role) is not Format.ONNX for role, entry in request.models().items()
     )
-    lanes = runtime.lanes(with_torch=with_torch)
+    on_cuda = not with_torch and provider.resolve(request.device) is not None
+    lanes = runtime.lanes(with_torch=with_torch, on_cuda=on_cuda)
     with _examination(
         request, base, own.get(DataRole.TEST), with_torch=with_torch, trust_code=trust_code
     ) as examination:
@@ -148,39 +164,47 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
     data = {
         role: own[role]
         if role in own
-        else sources.open_source(entry, base, role, manifest.from_json(examined["data"][role.value]))
+        else sources.open_source(
+            entry, base, role, manifest.from_json(examined["data"][role.value]), request.task.record
+        )
         for role, entry in request.data.entries().items()
     }
-    shape = data[DataRole.TEST].shape
+    test = data[DataRole.TEST]
     models = {
         role: loading.load(
             entry,
             base,
-            _slot(request, entry, role, shape, runtime.threads(lanes), trust_code=trust_code),
+            _slot(request, entry, role, test, runtime.threads(lanes), trust_code=trust_code),
             examined=examined["models"][role.value],
         )
         for role, entry in request.models().items()
     }
-    return Subjects(models, data, lanes)
+    return Subjects(models, data, lanes, request.task.record)
 
 
 def of_objects(
-    modules: "Mapping[Role, Module]", data: Mapping[DataRole, object], preprocessing: Preprocessing, device: str
+    modules: "Mapping[Role, Module]",
+    data: Mapping[DataRole, object],
+    preprocessing: Preprocessing,
+    device: str,
+    form: Form = IMAGES,
 ) -> Subjects:
     """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y)."""
     from audit.models import memory
 
-    opened = {role: sources.of_object(each, role, f"the {role} data") for role, each in data.items()}
-    shape = opened[DataRole.TEST].shape
+    runtime.require_one_onnxruntime()
+    opened = {role: sources.of_object(each, role, f"the {role} data", form) for role, each in data.items()}
+    test, task = opened[DataRole.TEST], form.targets.task
+    adapted = replace(preprocessing, features=test.features)
     lanes = runtime.lanes(with_torch=True)
     models = {
         role: memory.of_module(
             module,
-            Slot(role, shape, preprocessing, device=device, threads=runtime.threads(lanes), batch=plan.BATCH),
+            Slot(role, test.shape, adapted, device=device, threads=runtime.threads(lanes), batch=plan.BATCH, task=task),
         )
         for role, module in modules.items()
     }
-    return Subjects(models, opened, lanes)
+    return Subjects(models, opened, lanes, task)
 
 
 def examine(payload: Any) -> Json:
@@ -191,15 +215,15 @@ def examine(payload: Any) -> Json:
     request = configuration.validate(payload["request"], "the request", AuditFile)
     base = Path(payload["base"])
     data = {
-        role: sources.open_source(entry, base, role)
+        role: sources.open_source(entry, base, role, task=request.task.record)
         for role, entry in request.data.entries().items()
         if sources.needs_quarantine(entry)
     }
-    shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
+    test = Look.of_json(payload["test"]) if payload["test"] else Look.of(data[DataRole.TEST])
     cores, trust_code = runtime.cores(), bool(payload["trust_code"])
     models: dict[str, Json] = {}
     for role, entry in request.models().items():
-        slot = _slot(request, entry, role, shape, cores, trust_code=trust_code)
+        slot = _slot(request, entry, role, test, cores, trust_code=trust_code)
         models[role.value] = {**loading.parse_untrusted(entry, base, slot)}
     return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
 
@@ -211,12 +235,14 @@ def _examination(
     payload: dict[str, Json] = {
         "request": request.model_dump(mode="json"),
         "base": str(base),
-        "shape": None if test is None else list(test.shape),
+        "test": None if test is None else Look.of(test).to_json(),
         "trust_code": trust_code,
     }
     # Both must be imported before the limits stand.
     pictures = any(entry.torchvision for entry in request.data.entries().values())
-    needed = (("torch", with_torch), (_COMPILER, with_torch and trust_code), ("torchvision", pictures))
+    # Scores of pixels may be of another size than the images, and torch brings them to it.
+    interpolating = request.task.kind is TaskKind.SEGMENTATION
+    needed = (("torch", with_torch or interpolating), (_COMPILER, with_torch and trust_code), ("torchvision", pictures))
     libraries = [name for name, used in needed if used]
     size = sum(files.room(base / entry.model) for entry in request.models().values())
     subject = ", ".join(str(entry.model) for entry in request.models().values())
@@ -237,30 +263,56 @@ def _import_runtimes() -> None:
     import torch  # noqa: F401 (for its effect)
 
 
-def _slot(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape, threads: int, *, trust_code: bool) -> Slot:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one must know of the test set to open a model for it."""
+
+    shape: Shape
+    features: Features | None
+
+    @classmethod
+    def of(cls, source: DataSource) -> "Look":
+        return cls(source.shape, source.features)
+
+    def to_json(self) -> Json:
+        """To hand to another process; `of_json` reads it back."""
+        features = None if self.features is None else [list(part) for part in astuple(self.features)]
+        return [list(self.shape), features]
+
+    @classmethod
+    def of_json(cls, value: Any) -> "Look":
+        shape, features = value
+        return cls(tuple(shape), None if features is None else Features(*map(tuple, features)))
+
+
+def _slot(
+    request: AuditFile, entry: ModelEntry, role: Role, test: Look | DataSource, threads: int, *, trust_code: bool
+) -> Slot:
     """What an entry is opened for; raises AuditError where its preprocessing does not fit the data."""
     try:
-        preprocessing = request.preprocessing_of(entry).resolve(shape[0])
-        preprocessing.model_shape(shape)
+        preprocessing = replace(request.preprocessing_of(entry).resolve(test.shape[0]), features=test.features)
+        preprocessing.model_shape(test.shape)
     except ValueError as error:
-        raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
+        raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel, or feature.") from error
     return Slot(
-        role, shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH, trust_code
-    )
+        role, test.shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH, trust_code,
+        request.task.record,
+    )  # fmt: skip
 
 
 def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
     """Everything that is fixed before the first forward pass."""
-    classes = asked.context.classes
-    # By the classes alone: the size is part of every key, and another check must not make all observations foreign.
-    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (plan.FLOAT * len(classes)) // plan.BATCH * plan.BATCH))
+    classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
+    # By the outputs alone: the size is part of every key, and another check must not make all observations foreign.
+    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (plan.FLOAT * outputs) // plan.BATCH * plan.BATCH))
     items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
-    stored = plan.kept(asked.probes, items, len(classes), terms.ledger_budget)
+    stored = plan.kept(asked.probes, items, outputs, terms.ledger_budget)
+    frame = plan.Frame(subjects.task, subjects.outputs, chunk, plan.BATCH, stored)
     return PlanFile(
         tool=tool(),
         models=tuple(_model_record(model, terms, asked) for model in subjects.models.values()),
-        data=tuple(_data_record(source, classes) for source in subjects.data.values()),
-        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, stored, subjects.partial),
+        data=tuple(_data_record(source, classes, task) for source in subjects.data.values()),
+        plan=plan.record(asked, registry.names(asked.checks), frame, subjects.partial),
         policy=policy,
         declared_accuracy=terms.declared_accuracy,
         packages=runtime.packages(),
@@ -309,6 +361,7 @@ def _model_record(model: Model, terms: Terms, asked: Asked) -> ModelRecord:
             resize=preprocessing.resize,
             item=preprocessing.item,
             dtype=preprocessing.dtype,
+            features=None if preprocessing.features is None else FeaturesRecord(**asdict(preprocessing.features)),
             outputs=terms.outputs.get(model.role, OutputKind.AUTO).value,
         ),
         runtime=dict(model.runtime),
@@ -321,9 +374,8 @@ def _structure_record(found: Structure | Missing) -> StructureRecord:
     return StructureRecord.model_validate(asdict(found))
 
 
-def _data_record(source: DataSource, classes: tuple[str, ...]) -> DataRecord:
-    found = source.manifest
-    labelled = found.labels[found.labels >= 0]
+def _data_record(source: DataSource, classes: tuple[str, ...], task: Task) -> DataRecord:
+    found, features = source.manifest, source.features
     return DataRecord(
         role=source.role.value,
         sha256=found.digest,
@@ -331,6 +383,16 @@ def _data_record(source: DataSource, classes: tuple[str, ...]) -> DataRecord:
         duplicates=found.duplicates,
         shape=source.shape,
         stored=source.stored,
+        features=None if features is None else FeaturesRecord(**asdict(features)),
         classes=classes,
-        per_class=tuple(np.bincount(labelled, minlength=len(classes)).tolist()),
+        per_class=_per_class(found, len(classes)),
+        chance=task.chance(found),
     )
+
+
+def _per_class(found: Manifest, classes: int) -> tuple[int, ...]:
+    """Items of each class; of masks, items with a pixel of it."""
+    if found.labels.ndim > 1:
+        return tuple(found.masked.get(label, (0, 0.0))[0] for label in range(classes))
+    labelled = found.labels[found.labels >= 0]
+    return tuple(np.bincount(labelled, minlength=classes).tolist())

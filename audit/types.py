@@ -17,12 +17,14 @@ class Role(StrEnum):
     """The part a model plays.
 
     `REFERENCE` is the trusted parent, `CANDIDATE` wants to ship in its place; `BASELINE`, where there is one, has
-    the reference's architecture and was trained separately: the yard-stick of *Lost in Pruning*.
+    the reference's architecture and was trained separately: the yard-stick of *Lost in Pruning*; `ORIGIN`, where there
+    is one, is what the candidate's file was exported from: it tells the loss by pruning from the loss by conversion.
     """
 
     REFERENCE = "reference"
     CANDIDATE = "candidate"
     BASELINE = "baseline"
+    ORIGIN = "origin"
 
 
 PAIR = (Role.REFERENCE, Role.CANDIDATE)
@@ -38,6 +40,15 @@ class DataRole(StrEnum):
     CALIBRATION = "calibration"
 
 
+class TaskKind(StrEnum):
+    """What the models do: name a class of an item, or of each of its pixels; estimate values; decide by them."""
+
+    CLASSIFICATION = "classification"
+    SEGMENTATION = "segmentation"
+    REGRESSION = "regression"
+    CONTROL = "control"
+
+
 class OutputKind(StrEnum):
     """What a model's output row holds; `AUTO` is settled from the observed outputs."""
 
@@ -45,6 +56,7 @@ class OutputKind(StrEnum):
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
     LOG_PROBABILITIES = "log-probabilities"
+    VALUES = "values"
 
 
 class Unit(StrEnum):

@@ -27,6 +27,7 @@ _FLOORS = {
     Role.REFERENCE: "reference-floor",
     Role.BASELINE: "baseline-floor",
     Role.CANDIDATE: "candidate-floor",
+    Role.ORIGIN: "origin-floor",
 }
 """Reason codes for a claim that says nothing, because a model that it presupposes does not work."""
 

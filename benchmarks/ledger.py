@@ -9,6 +9,7 @@ seal, joined and compared. Prints seconds of one pass; exits 1 beyond the limit.
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from audit import digest
 from audit.data import manifest
 from audit.evidence import ModelRecord
 from audit.ledger import Ledger
+from audit.parity import Parity
 from audit.pipeline import View
 from audit.plan import PlanFile
 from audit.tasks.classification import Classification
@@ -36,7 +38,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder))
         for role in PAIR:
-            ledger.put({fixed.noise_key(role): {"noise": np.asarray([0.0])}})
+            ledger.put({fixed.parity_key(role): {name: np.asarray([0]) for name in asdict(Parity())}})
             for probe in fixed.plan.probes:
                 out = rng.normal(size=(ITEMS, CLASSES)).astype(np.float32)
                 ledger.put(

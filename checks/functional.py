@@ -1,7 +1,8 @@
 """Does the candidate still compute the same function: decisions that changed, and how far outputs moved?"""
 
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.findings import Finding, Kind, Metric, Missing, OrderStatistic, Presupposition
-from audit.types import Claim, Scope, Sense, Unit
+from audit.types import Claim, Scope, Sense, TaskKind, Unit
 from checks.accuracy import working
 from checks.methods import mean, paired, share
 from checks.perturbations.clean import CLEAN
@@ -18,7 +19,9 @@ from checks.perturbations.clean import CLEAN
 AGREEMENT: Final = Metric(
     name="functional.agreement", title="Same decision", unit=Unit.PERCENT, low=0.0, high=1.0,
     better=Sense.AT_LEAST, kind=Kind.PROPORTION,
-    meaning="Share of items on which both models name the same class.",
+    meaning="Share of items on which both models name the same class. Of segmentation: mean over items of the share of "
+    "pixels; of regression: items whose every value is within the tolerance of the reference's; of control: the same "
+    "decision.",
 )  # fmt: skip
 EXCESS: Final = Metric(
     name="functional.excess_disagreement", title="Excess disagreement", unit=Unit.POINTS, low=-1.0, high=1.0,
@@ -31,12 +34,12 @@ EXCESS: Final = Metric(
 NEGATIVE: Final = Metric(
     name="functional.negative_flips", title="Right before, wrong now", unit=Unit.PERCENT, low=0.0, high=1.0,
     better=Sense.AT_MOST, kind=Kind.PROPORTION,
-    meaning="Share of items that the reference gets right and the candidate gets wrong.",
+    meaning="Share of items, or pixels, that the reference gets right and the candidate gets wrong.",
 )  # fmt: skip
 POSITIVE: Final = Metric(
     name="functional.positive_flips", title="Wrong before, right now", unit=Unit.PERCENT, low=0.0, high=1.0,
     better=Sense.AT_LEAST, kind=Kind.PROPORTION,
-    meaning="Share of items that the reference gets wrong and the candidate gets right.",
+    meaning="Share of items, or pixels, that the reference gets wrong and the candidate gets right.",
 )  # fmt: skip
 SOFTMAX_L2: Final = Metric(
     name="functional.softmax_l2", title="Mean softmax distance ℓ2", unit=Unit.DISTANCE, low=0.0,
@@ -64,7 +67,32 @@ RELATIVE: Final = Metric(
     "‖candidate − reference‖₂ > ε·‖reference‖₂ (Baykal, Liebenwein et al., 2019). Not to be had of probabilities that "
     "were rounded to 0.",
 )  # fmt: skip
-MEANS: Final = {"softmax_l2": SOFTMAX_L2, "softmax_linf": SOFTMAX_LINF, "jensen_shannon": JENSEN_SHANNON}
+FAR: Final = 10.0
+DEVIATION: Final = Metric(
+    name="functional.deviation", title="Mean deviation", unit=Unit.DISTANCE, low=0.0, high=FAR,
+    better=Sense.AT_MOST, kind=Kind.MEAN,
+    meaning="How far the candidate's outputs lie from the reference's, in tolerances, of the value where that is "
+    f"farthest; {FAR:g} stands for anything beyond. For regression and control.",
+)  # fmt: skip
+DEVIATION_Q99: Final = Metric(
+    name="functional.deviation_q99", title="Deviation, 99 % of items", unit=Unit.DISTANCE, low=0.0,
+    high=sys.float_info.max, better=Sense.AT_MOST, kind=Kind.QUANTILE, q=0.99,
+    meaning="The deviation, in tolerances, that at most one item in a hundred exceeds.",
+)  # fmt: skip
+RELATIVE_ERROR: Final = Metric(
+    name="functional.relative_error", title="Outputs that moved far", unit=Unit.PERCENT, low=0.0, high=1.0,
+    better=Sense.AT_MOST, kind=Kind.PROPORTION,
+    meaning="Share of items whose outputs moved by more than ε times their own length: "
+    "‖candidate − reference‖₂ > ε·‖reference‖₂. For regression and control.",
+)  # fmt: skip
+_MEANS: Final = {"softmax_l2": SOFTMAX_L2, "softmax_linf": SOFTMAX_LINF, "jensen_shannon": JENSEN_SHANNON}
+VALUED: Final = frozenset({TaskKind.REGRESSION, TaskKind.CONTROL})
+"""Tasks whose outputs are values, of which no softmax is taken."""
+
+
+def means(task: TaskKind) -> Mapping[str, Metric]:
+    """The mean distances between the outputs of two models, by pair column."""
+    return {"deviation": DEVIATION} if task in VALUED else _MEANS
 
 
 @dataclass(frozen=True)
@@ -82,11 +110,14 @@ class Functional:
     summary: ClassVar[str] = "decisions that changed, and the distance between the two outputs"
     metrics: ClassVar[tuple[Metric, ...]] = (
         AGREEMENT, EXCESS, NEGATIVE, POSITIVE, SOFTMAX_L2, SOFTMAX_L2_Q99, SOFTMAX_LINF, JENSEN_SHANNON, RELATIVE,
+        DEVIATION, DEVIATION_Q99, RELATIVE_ERROR,
     )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
-        plain = [Claim(metric.name) for metric in self.metrics if metric is not RELATIVE]
-        return Ask(probes=(CLEAN,), claims=(*plain, *map(_moved, self.epsilon)))
+        distant = {*means(context.task).values(), _quantile(context.task)[1]}
+        plain = (AGREEMENT, EXCESS, NEGATIVE, POSITIVE, *(metric for metric in self.metrics if metric in distant))
+        moved = [_moved(epsilon, metric) for _, metric in lengths(context.task) for epsilon in self.epsilon]
+        return Ask(probes=(CLEAN,), claims=(*(Claim(metric.name) for metric in plain), *moved))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         match ledger.trace(CLEAN):
@@ -95,34 +126,55 @@ class Functional:
             case Trace() as trace:
                 yield from decisions(trace)
                 yield from _flips(trace)
-                yield from distances(trace)
-                values = tuple(trace.columns["softmax_l2"].tolist())
-                yield Finding(Claim(SOFTMAX_L2_Q99.name), OrderStatistic(values, SOFTMAX_L2_Q99.q))
-                yield from self._moved_far(trace)
+                yield from distances(trace, context.task)
+                yield _farthest(trace, *_quantile(context.task))
+                for column, metric in lengths(context.task):
+                    yield from self._moved_far(trace, column, metric)
 
-    def _moved_far(self, trace: Trace) -> Iterator[Finding]:
-        error = trace.columns["relative_logit_error"]
+    def _moved_far(self, trace: Trace, column: str, metric: Metric) -> Iterator[Finding]:
+        error = trace.columns[column]
         lost = Missing("saturated-outputs", f"of {int(np.isnan(error).sum())} items probabilities were rounded to 0")
         for epsilon in self.epsilon:
-            yield Finding(_moved(epsilon), lost if np.isnan(error).any() else share(trace, error > epsilon))
+            yield Finding(_moved(epsilon, metric), lost if np.isnan(error).any() else share(trace, error > epsilon))
 
 
-def _moved(epsilon: float) -> Claim:
-    return Claim(RELATIVE.name, (("epsilon", f"{epsilon:g}"),))
+def _moved(epsilon: float, metric: Metric = RELATIVE) -> Claim:
+    return Claim(metric.name, (("epsilon", f"{epsilon:g}"),))
+
+
+def _quantile(task: TaskKind) -> tuple[str, Metric]:
+    """The pair column of which a quantile is claimed, and the metric."""
+    return ("deviation", DEVIATION_Q99) if task in VALUED else ("softmax_l2", SOFTMAX_L2_Q99)
+
+
+def lengths(task: TaskKind) -> tuple[tuple[str, Metric], ...]:
+    """The pair columns of relative errors, with their metrics; an item of pixels has none."""
+    if task is TaskKind.SEGMENTATION:
+        return ()
+    return (("relative_error", RELATIVE_ERROR),) if task in VALUED else (("relative_logit_error", RELATIVE),)
+
+
+def _farthest(trace: Trace, column: str, metric: Metric) -> Finding:
+    values = trace.columns[column]
+    if not np.isfinite(values).all():
+        return Finding(
+            Claim(metric.name), Missing("no-tolerance", "of some values the tolerance is 0: they are 0 themselves")
+        )
+    return Finding(Claim(metric.name), OrderStatistic(tuple(values.tolist()), metric.q))
 
 
 def decisions(trace: Trace, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:
     """Agreement and excess disagreement; `clean` as in `accuracy.right`."""
-    agree, right = trace.columns["agree"], trace.columns["rank_reference"] == 0
-    excess = paired(trace, harm=~agree & right, gain=agree & ~right)
+    agree = trace.columns["agree"]
+    excess = paired(trace, trace.columns["right_reference"], agree)
     yield Finding(Claim(AGREEMENT.name, scope), share(trace, agree), presupposes=_off_clean(trace, clean))
     yield Finding(Claim(EXCESS.name, scope), excess, presupposes=(working(trace, clean),))
 
 
-def distances(trace: Trace, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:
-    """Mean distances between the two softmax outputs; `clean` as in `accuracy.right`."""
+def distances(trace: Trace, task: TaskKind, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:
+    """Mean distances between the outputs of both; `clean` as in `accuracy.right`."""
     presupposed = _off_clean(trace, clean)
-    for column, metric in MEANS.items():
+    for column, metric in means(task).items():
         yield Finding(Claim(metric.name, scope), mean(trace, trace.columns[column], metric), presupposes=presupposed)
 
 
@@ -135,7 +187,5 @@ def _off_clean(trace: Trace, clean: Trace | None) -> tuple[Presupposition, ...]:
 
 
 def _flips(trace: Trace) -> Iterator[Finding]:
-    right, still = trace.columns["rank_reference"] == 0, trace.columns["rank_candidate"] == 0
-    lost = share(trace, right & ~still)
-    yield Finding(Claim(NEGATIVE.name), lost, presupposes=(working(trace),))
-    yield Finding(Claim(POSITIVE.name), share(trace, ~right & still))
+    yield Finding(Claim(NEGATIVE.name), share(trace, trace.columns["lost"]), presupposes=(working(trace),))
+    yield Finding(Claim(POSITIVE.name), share(trace, trace.columns["won"]))

@@ -1,4 +1,4 @@
-"""Can the measurements be trusted at all: numbers that are numbers, items that count once."""
+"""Can the measurements be trusted at all: numbers that are numbers, answers that stay, items that count once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,10 @@ from typing import ClassVar, Final
 
 from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing
+from audit.parity import TOLERANCE, Parity
 from audit.types import PAIR, Claim, Role, Sense, Unit
+from checks import conversion
+from checks.perturbations.clean import CLEAN
 
 _NAMED = 10
 
@@ -52,25 +55,62 @@ NEAR_TIES: Final = Metric(
     meaning="Share of outputs whose two largest values are closer than rounding can move them, under the worst probe; "
     "a verdict must hold with all of them counted against the candidate.",
 )
+_BEYOND = f"beyond {100 * TOLERANCE:g} % the audit ends without a certificate, whatever the policy says."
+
+BATCH_DIFFERENCE: Final = Metric(
+    name="integrity.batch_difference",
+    title="Same item in another batch",
+    unit=Unit.PERCENT,
+    low=0.0,
+    high=TOLERANCE,
+    better=Sense.AT_MOST,
+    kind=Kind.COUNTED,
+    meaning="Largest difference of an output of one item between batches of other sizes (down to 1), other items and "
+    f"in reverse order, as a part of the model's largest output; {_BEYOND}",
+    of_pair=False,
+)
+RELOAD_DIFFERENCE: Final = Metric(
+    name="integrity.reload_difference",
+    title="Same item after another load",
+    unit=Unit.PERCENT,
+    low=0.0,
+    high=TOLERANCE,
+    better=Sense.AT_MOST,
+    kind=Kind.COUNTED,
+    meaning="Largest difference between the outputs that were observed for the first and the last batch and those of "
+    f"the model loaded once more, and asked again after the audit, as a part of its largest output; {_BEYOND} So does "
+    "any difference within the run where the runtime promises the same bits.",
+    of_pair=False,
+)
+_PARITY: Final = (BATCH_DIFFERENCE, RELOAD_DIFFERENCE)
 
 
 @dataclass(frozen=True)
 class Integrity:
-    """NaN, infinity, near ties, duplicates and empty classes."""
+    """NaN, infinity, near ties, duplicates, empty classes; parity of all answers, and of an export with its origin."""
 
     name: ClassVar[str] = "integrity"
-    summary: ClassVar[str] = "every output is a number, every item counts once, every class has items"
-    metrics: ClassVar[tuple[Metric, ...]] = (NONFINITE, NEAR_TIES, DUPLICATES, EMPTY_CLASSES)
+    summary: ClassVar[str] = "every output is a number and stays the same, items count once, every class has items"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        NONFINITE, *_PARITY, *conversion.METRICS, NEAR_TIES, DUPLICATES, EMPTY_CLASSES,
+    )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
-        nonfinite = [_of(NONFINITE, role) for role in context.roles]
-        return Ask((), (*nonfinite, *(_of(NEAR_TIES, role) for role in PAIR), *_OF_DATA))
+        of_roles = [_of(metric, role) for metric in (NONFINITE, *_PARITY) for role in context.roles]
+        exported = Role.ORIGIN in context.roles
+        parity = [Claim(metric.name) for metric in conversion.metrics(context.task) if exported]
+        ties = [_of(NEAR_TIES, role) for role in PAIR]
+        of_data = [Claim(DUPLICATES.name), *([Claim(EMPTY_CLASSES.name)] if context.classes else [])]
+        return Ask((CLEAN,) if exported else (), (*of_roles, *parity, *ties, *of_data))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         for role in context.roles:
             counted = ledger.nonfinite(role)
             statistic = counted if isinstance(counted, Missing) else Exact(float(counted[0]), counted[1])
             yield Finding(_of(NONFINITE, role), statistic)
+            yield from _parity(role, ledger.parity(role))
+        if Role.ORIGIN in context.roles:
+            yield from conversion.measure(ledger, context.task)
         for role in PAIR:
             ties = ledger.near_ties(role)
             yield Finding(
@@ -78,14 +118,21 @@ class Integrity:
             )
         copies, stored = ledger.stored_items()
         yield Finding(Claim(DUPLICATES.name), Exact(copies / stored, stored))
-        yield Finding(Claim(EMPTY_CLASSES.name), _empty(context, ledger.class_counts()))
-
-
-_OF_DATA = (Claim(DUPLICATES.name), Claim(EMPTY_CLASSES.name))
+        if context.classes:
+            yield Finding(Claim(EMPTY_CLASSES.name), _empty(context, ledger.class_counts()))
 
 
 def _of(metric: Metric, role: Role) -> Claim:
     return Claim(metric.name, (("role", role.value),))
+
+
+def _parity(role: Role, found: Parity | Missing) -> Iterator[Finding]:
+    """What the engine measured before any check: it has let nothing pass that is beyond the tolerance."""
+    if isinstance(found, Missing):
+        yield from (Finding(_of(metric, role), found) for metric in _PARITY)
+        return
+    for metric, value in zip(_PARITY, (found.batch, found.reload), strict=True):
+        yield Finding(_of(metric, role), Exact(value, found.items))
 
 
 def _empty(context: Context, counts: Sequence[int]) -> Exact | Missing:

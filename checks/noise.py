@@ -14,7 +14,7 @@ from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.findings import Finding, Kind, Metric, Missing
-from audit.types import Claim, Role, Scope, Sense, Unit
+from audit.types import Claim, Role, Scope, Sense, TaskKind, Unit
 from checks import accuracy, functional
 from checks.accuracy import working
 from checks.methods import bounded, mean, share
@@ -40,11 +40,40 @@ EXCESS_DISTANCE: Final = Metric(
     "0 the candidate is closer to its parent than a separately trained network is (Liebenwein et al., 2021).",
 )  # fmt: skip
 
-_OF_PAIR: Final = (
-    accuracy.REFERENCE, accuracy.CANDIDATE, accuracy.DROP, functional.AGREEMENT, functional.EXCESS,
-    *functional.MEANS.values(),
+BASELINE_DEVIATION: Final = Metric(
+    name="baseline.deviation", title="Mean deviation, baseline from reference", unit=Unit.DISTANCE, low=0.0,
+    high=functional.FAR, better=Sense.AT_MOST, kind=Kind.MEAN,
+    meaning="As functional.deviation, of the separately trained baseline.",
+    of_pair=False,
 )  # fmt: skip
-_OF_BASELINE: Final = (BASELINE_AGREEMENT, BASELINE_DISTANCE, EXCESS_DISTANCE)
+EXCESS_DEVIATION: Final = Metric(
+    name="baseline.excess_deviation", title="Deviates more than the baseline", unit=Unit.DISTANCE,
+    low=-functional.FAR, high=functional.FAR, better=Sense.AT_MOST, kind=Kind.MEAN,
+    meaning="Deviation of the candidate from the reference minus that of the baseline.",
+)  # fmt: skip
+
+
+def _of_both(task: TaskKind) -> tuple[Metric, ...]:
+    """What is measured of the pair under each noise."""
+    return (
+        accuracy.REFERENCE, accuracy.CANDIDATE, accuracy.DROP, functional.AGREEMENT, functional.EXCESS,
+        *functional.means(task).values(),
+    )  # fmt: skip
+
+
+def _yard_stick(task: TaskKind) -> tuple[str, Metric, Metric]:
+    """The pair column that the baseline is compared by, its mean, and how much the candidate exceeds it."""
+    if task in functional.VALUED:
+        return "deviation", BASELINE_DEVIATION, EXCESS_DEVIATION
+    return "softmax_l2", BASELINE_DISTANCE, EXCESS_DISTANCE
+
+
+def _with_baseline(task: TaskKind) -> tuple[Metric, ...]:
+    return (BASELINE_AGREEMENT, *_yard_stick(task)[1:])
+
+
+_TASKS: Final = (TaskKind.CLASSIFICATION, TaskKind.CONTROL)
+"""One for each kind of distance."""
 
 Strength = Annotated[float, Field(gt=0, le=PIXEL)]
 Strengths = tuple[Strength, ...]
@@ -55,7 +84,8 @@ Name = Literal["uniform", "gaussian"]
 class NoiseSimilarity:
     """Drop, disagreement and distances under noise of each strength.
 
-    `uniform` are half-widths and `gaussian` standard deviations, in steps of an 8-bit pixel; every item is seen
+    `uniform` are half-widths and `gaussian` standard deviations, in steps of an 8-bit pixel, or of items that are no
+    images in 255ths of the range of each feature; every item is seen
     `draws` times at each level, and counts once.
     """
 
@@ -70,28 +100,31 @@ class NoiseSimilarity:
 
     name: ClassVar[str] = "noise"
     summary: ClassVar[str] = "loss of accuracy, decisions that changed and distances under uniform and Gaussian noise"
-    metrics: ClassVar[tuple[Metric, ...]] = (*_OF_PAIR, *_OF_BASELINE)
+    metrics: ClassVar[tuple[Metric, ...]] = tuple(
+        dict.fromkeys(metric for task in _TASKS for metric in (*_of_both(task), *_with_baseline(task)))
+    )
 
     def ask(self, context: Context, /) -> Ask:
-        measured = (*_OF_PAIR, *(_OF_BASELINE if Role.BASELINE in context.roles else ()))
+        of_baseline = _with_baseline(context.task) if Role.BASELINE in context.roles else ()
+        measured = (*_of_both(context.task), *of_baseline)
         claims = [Claim(metric.name, scope(probe)) for probe in self.probes() for metric in measured]
-        if Role.BASELINE in context.roles:
-            claims += [Claim(metric.name) for metric in _OF_BASELINE]
+        claims += [Claim(metric.name) for metric in of_baseline]
         return Ask((CLEAN, *self.probes()), tuple(claims))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
-        clean = ledger.trace(CLEAN)
+        clean, task = ledger.trace(CLEAN), context.task
         for probe in self.probes():
             trace = ledger.trace(probe)
             if isinstance(trace, Trace) and isinstance(clean, Trace):
-                yield from _of_pair(trace, clean, scope(probe))
+                yield from _of_pair(trace, clean, task, scope(probe))
             else:
-                yield from _missing(_OF_PAIR, scope(probe), clean, trace)
+                yield from _missing(_of_both(task), scope(probe), clean, trace)
         if Role.BASELINE in context.roles:
             every: tuple[Noise | Clean, ...] = (CLEAN, *self.probes())
             yard_stick = ledger.trace(CLEAN, Role.BASELINE)
             for each in every:
-                yield from _of_baseline(ledger.trace(each), ledger.trace(each, Role.BASELINE), yard_stick, scope(each))
+                traces = ledger.trace(each), ledger.trace(each, Role.BASELINE), yard_stick
+                yield from _of_baseline(*traces, task, scope(each))
 
     def probes(self) -> tuple[Noise, ...]:
         """One per kind and level, strongest last."""
@@ -104,28 +137,28 @@ def scope(probe: Noise | Clean) -> Scope:
     return (("level", label(probe.level)), ("noise", probe.kind)) if isinstance(probe, Noise) else ()
 
 
-def _of_pair(trace: Trace, clean: Trace, scope: Scope) -> Iterator[Finding]:
+def _of_pair(trace: Trace, clean: Trace, task: TaskKind, scope: Scope) -> Iterator[Finding]:
     yield from accuracy.right(trace, scope, clean)
     yield from functional.decisions(trace, scope, clean)
-    yield from functional.distances(trace, scope, clean)
+    yield from functional.distances(trace, task, scope, clean)
 
 
 def _of_baseline(
-    candidate: Trace | Missing, baseline: Trace | Missing, clean: Trace | Missing, scope: Scope
+    candidate: Trace | Missing, baseline: Trace | Missing, clean: Trace | Missing, task: TaskKind, scope: Scope
 ) -> Iterator[Finding]:
     """Which of the two is closer to the reference; `clean` is the baseline's trace without noise."""
+    column, own, excess = _yard_stick(task)
     if not (isinstance(candidate, Trace) and isinstance(baseline, Trace) and isinstance(clean, Trace)):
-        yield from _missing(_OF_BASELINE, scope, candidate, baseline, clean)
+        yield from _missing(_with_baseline(task), scope, candidate, baseline, clean)
         return
-    far, near = (trace.per_item(trace.columns["softmax_l2"]) for trace in (candidate, baseline))
-    excess = np.clip(far - near, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high)
+    far, near = (mean(trace, trace.columns[column], own).values for trace in (candidate, baseline))
+    farther = np.clip(np.subtract(far, near), excess.low, excess.high)
     yield Finding(Claim(BASELINE_AGREEMENT.name, scope), share(baseline, baseline.columns["agree"]))
-    distance = mean(baseline, baseline.columns["softmax_l2"], BASELINE_DISTANCE)
-    yield Finding(Claim(BASELINE_DISTANCE.name, scope), distance)
+    yield Finding(Claim(own.name, scope), mean(baseline, baseline.columns[column], own))
     elsewhere = clean if scope else None
     yield Finding(
-        Claim(EXCESS_DISTANCE.name, scope),
-        bounded(excess, EXCESS_DISTANCE.low, EXCESS_DISTANCE.high),
+        Claim(excess.name, scope),
+        bounded(farther, excess.low, excess.high),
         # Everything is closer to its parent than a yard-stick that does not work.
         presupposes=tuple(working(baseline, elsewhere, role) for role in (Role.REFERENCE, Role.BASELINE)),
     )

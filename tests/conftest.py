@@ -47,9 +47,9 @@ class _Here:
 def _here(
     request: AuditFile, base: Path, test: DataSource | None, *, with_torch: bool, trust_code: bool
 ) -> Iterator[_Here]:
-    shape = test and list(test.shape)
+    look = test and subjects.Look.of(test).to_json()
     asked = request.model_dump(mode="json")
-    payload = {"request": asked, "base": str(base), "shape": shape, "trust_code": trust_code}
+    payload = {"request": asked, "base": str(base), "test": look, "trust_code": trust_code}
     yield _Here(json.loads(json.dumps(subjects.examine(payload))))
 
 

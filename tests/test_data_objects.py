@@ -264,7 +264,7 @@ def test_data_that_are_not_sound_are_refused_by_item(data: object, reason: str, 
 
 
 def test_labels_to_calibrate_on_are_all_there_or_none() -> None:
-    with pytest.raises(AuditError, match="item 1: has no label, but others have"):
+    with pytest.raises(AuditError, match="item 1: has no label, but others have a label"):
         _ = opened([(X[0], 1), (X[1], None)], DataRole.CALIBRATION).manifest
 
 

@@ -40,7 +40,7 @@ def changed(fixed: PlanFile, path: tuple[str | int, ...], value: object) -> Plan
 
 def keys(fixed: PlanFile, role: Role = Role.REFERENCE, probe: str = PROBE) -> set[str]:
     planned = ProbeRecord(name="probe", sha256=probe, description="")
-    return {*fixed.keys(role, planned), fixed.noise_key(role)}
+    return {*fixed.keys(role, planned), fixed.parity_key(role)}
 
 
 INGREDIENTS: list[tuple[tuple[str | int, ...], object]] = [
@@ -72,7 +72,7 @@ def test_every_library_and_every_setting_of_the_runtime_change_the_key(fixed: Pl
 
 
 def test_the_probe_changes_the_key(fixed: PlanFile) -> None:
-    assert keys(fixed) & keys(fixed, probe=OTHER) == {fixed.noise_key(Role.REFERENCE)}
+    assert keys(fixed) & keys(fixed, probe=OTHER) == {fixed.parity_key(Role.REFERENCE)}
 
 
 def test_every_chunk_of_every_model_has_a_key_of_its_own(fixed: PlanFile) -> None:

@@ -12,9 +12,8 @@ from tests.world import World
 
 ROOT = Path(audit.__file__).parent.parent
 PURE = {"errors", "types"}
-CHECKS_MAY_USE = {
-    f"audit.{name}" for name in ("types", "findings", "contracts", "stats", "randomness", "digest", "structure")
-}
+_WORDS = ("types", "findings", "contracts", "stats", "randomness", "digest", "structure", "parity")
+CHECKS_MAY_USE = {f"audit.{name}" for name in _WORDS}
 
 
 def imported(path: Path) -> set[str]:

@@ -184,7 +184,7 @@ def test_whole_outputs_are_lent_to_an_audit_that_keeps_few(world: World, tmp_pat
 
 
 def test_memory_does_not_grow_with_the_number_of_probes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WAITING", 4 * plan.row_bytes("outputs", CLASSES, 2) * 400)
+    monkeypatch.setattr(plan, "WAITING", 4 * plan.row_bytes("outputs", (CLASSES,), 2) * 400)
     together: list[int] = []
     shown = observe.side_by_side
 

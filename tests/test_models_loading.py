@@ -96,7 +96,7 @@ def test_weights_are_known_by_their_content(tmp_path: Path, writer: str) -> None
 def test_onnx_is_known_by_its_content(tmp_path: Path) -> None:
     path = network(tmp_path / "network.safetensors", REFERENCE)
     model = load(path, architecture=None)
-    assert (model.format, model.name, model.classes) == ("ONNX", "network.safetensors", CLASSES)
+    assert (model.format, model.name, model.outputs) == ("ONNX", "network.safetensors", (CLASSES,))
     assert parse(path) == {"": digest.of_file(path)} == {"": model.sha256}
 
 
@@ -111,7 +111,7 @@ def test_an_architecture_belongs_to_weights_and_to_nothing_else(tmp_path: Path) 
 
 def test_arguments_reach_the_factory(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(pickled(Net(width=7).state_dict()))
-    assert load(tmp_path / "a.pt", width=7).classes == CLASSES
+    assert load(tmp_path / "a.pt", width=7).outputs == (CLASSES,)
     with pytest.raises(AuditError, match="of another shape"):
         load(tmp_path / "a.pt", width=6)
 

@@ -155,7 +155,7 @@ def test_no_item_helps_beyond_the_limit_or_where_items_are_counted() -> None:
 def test_cost_counts_what_is_stored_and_run() -> None:
     roles = (Role.REFERENCE, Role.CANDIDATE)
     seconds = {Role.REFERENCE: 0.002, Role.CANDIDATE: 0.001}
-    sizes = {"classes": 10, "shape": (3, 32, 32), "chunk": 4096, "batch": 256, "lanes": 2}
+    sizes = {"outputs": (10,), "shape": (3, 32, 32), "chunk": 4096, "batch": 256, "lanes": 2}
     found = cost([Load(10_000), Load(10_000, draws=3)], roles, seconds, **sizes)
     assert found.passes == {Role.REFERENCE: 40_000, Role.CANDIDATE: 40_000}
     assert found.disk == 2 * 40_000 * (10 * 4 + 44)
@@ -170,7 +170,7 @@ def test_cost_counts_what_is_stored_and_run() -> None:
 
 def test_no_more_noise_is_counted_than_is_kept() -> None:
     assert FAMILY == randomness._ROOM
-    sizes = {"classes": 10, "chunk": 4096, "batch": 256, "shape": (3, 224, 224), "lanes": 1}
+    sizes = {"outputs": (10,), "chunk": 4096, "batch": 256, "shape": (3, 224, 224), "lanes": 1}
     once, often = (cost([Load(1, draws)], (Role.REFERENCE,), {}, **sizes).memory for draws in (1, 2))
     assert once == (4 + 1) * 256 * 3 * 224 * 224 * 4 + 2 * FAMILY + 3 * 84 * 2
     assert often - once == 3 * 84 * 2

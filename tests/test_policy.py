@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import audit
+from audit.contracts import Context
 from audit.errors import AuditError
 from audit.evidence import Body
 from audit.policy.entries import ReferenceFloor
@@ -29,7 +30,18 @@ from tests.world import Scores, World, ranked
 def test_the_floor_is_the_largest_of_its_parts(
     floor: ReferenceFloor, classes: int, declared: float | None, percent: float
 ) -> None:
-    assert floor.resolve(classes, declared) == pytest.approx(percent / 100)
+    assert floor.resolve(_of(classes), declared) == pytest.approx(percent / 100)
+
+
+@pytest.mark.parametrize(("chance", "percent"), [(0.6, 70), (0.9, 90)])
+def test_a_reference_must_be_better_than_always_the_same_answer(chance: float, percent: float) -> None:
+    assert ReferenceFloor().resolve(_of(2, chance), None) == pytest.approx(percent / 100)
+    with pytest.raises(AuditError, match="one and the same answer is right for every item"):
+        ReferenceFloor().resolve(_of(2, 1.0), None)
+
+
+def _of(classes: int, chance: float = 0.0) -> Context:
+    return Context(tuple(map(str, range(classes))), chance=chance)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +51,7 @@ def test_the_floor_is_the_largest_of_its_parts(
 )
 def test_a_floor_that_no_reference_can_exceed_is_refused(floor: ReferenceFloor, declared: float | None) -> None:
     with pytest.raises(AuditError, match="no reference can exceed"):
-        floor.resolve(2, declared)
+        floor.resolve(_of(2), declared)
 
 
 def body(world: World) -> Body:

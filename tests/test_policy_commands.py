@@ -16,8 +16,8 @@ from audit.plan import Asked
 from audit.policy import PolicyFile, Source
 from audit.policy.checking import check
 from audit.policy.comparing import diff
-from audit.policy.explaining import GENERIC, Preview, preview, show
-from audit.types import PAIR
+from audit.policy.explaining import GENERIC, Preview, generic, preview, show
+from audit.types import PAIR, TaskKind
 from tests.policies import HEAD, NOISE, Plan, criterion, noisy, waiver, written
 from tests.test_policy_binding import VARIANTS
 
@@ -31,7 +31,7 @@ def ask(source: Source) -> Asked:
 
 
 def real(source: Source) -> Asked:
-    return plan.ask(registry.load_all(source.file.checks, source.file.settings), GENERIC)
+    return plan.ask(registry.load_all(source.file.checks, source.file.settings), generic(source))
 
 
 def told(folder: Path, *parts: str, head: str = HEAD) -> Preview:
@@ -231,15 +231,36 @@ def test_the_schema_knows_dates_lists_and_waivers() -> None:
             strict.validate(json.loads(json.dumps(content).replace("2030-12-31", wrong)))
 
 
+@pytest.mark.parametrize(
+    ("name", "task", "meant"),
+    [
+        ("standard", TaskKind.SEGMENTATION, True),
+        ("standard", TaskKind.REGRESSION, False),
+        ("values", TaskKind.CONTROL, True),
+        ("values", TaskKind.CLASSIFICATION, False),
+    ],
+)
+def test_a_policy_is_for_its_tasks(name: str, task: TaskKind, meant: bool) -> None:
+    source = policy.read(name, Path())
+    checks = registry.load_all(source.file.checks, source.file.settings)
+    asked = plan.ask(checks, Context(() if task is TaskKind.REGRESSION else GENERIC.classes, PAIR, task=task))
+    if meant:
+        assert policy.bind(source, asked, None).id == source.file.id
+        return
+    with pytest.raises(AuditError, match=rf"{name}/\d' is for .*, not for {task}"):
+        policy.bind(source, asked, None)
+
+
 @pytest.mark.parametrize("name", sorted(policy.available()))
 @pytest.mark.parametrize("roles", [PAIR, GENERIC.roles])
 def test_built_in_policies_are_valid(name: str, roles: tuple[str, ...]) -> None:
     source = policy.read(name, Path())
     assert check(source, real) == ()
     checks = registry.load_all(source.file.checks, source.file.settings)
-    for classes in (GENERIC.classes, ("stop", "go")):
-        record = policy.bind(source, plan.ask(checks, Context(classes, roles)), None)
-        assert record.source == "built-in"
+    for task in source.file.tasks or (TaskKind.CLASSIFICATION, TaskKind.SEGMENTATION):
+        for classes in [()] if task is TaskKind.REGRESSION else [GENERIC.classes, ("stop", "go")]:
+            record = policy.bind(source, plan.ask(checks, Context(classes, roles, task=task)), None)
+            assert record.source == "built-in"
 
 
 @pytest.mark.parametrize("name", NAMES)

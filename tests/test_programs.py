@@ -89,7 +89,7 @@ def test_a_trusted_program_computes_what_its_module_did(tmp_path: Path, form: st
         expected = net()(ITEMS)
     torch.testing.assert_close(model(ITEMS), expected, rtol=1e-5, atol=1e-5)
     assert parse(path) == {"": model.sha256} == {"": digest.of_file(path)}
-    assert (model.format, model.classes) == (form.partition(",")[0], expected.shape[1])
+    assert (model.format, model.outputs) == (form.partition(",")[0], expected.shape[1:])
     assert model.parameters == sum(t.numel() for t in net().state_dict().values() if t.is_floating_point())
     assert len(model.deviations) == 1 and "--trust-code" in model.deviations[0]
     path.write_bytes(FORMS[form](net(1)))

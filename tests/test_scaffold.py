@@ -66,12 +66,13 @@ def test_commented_tables_are_true_once_uncommented(world: World) -> None:
     out = world.folder / "new.toml"
     told(world, out)
     text = out.read_text()
-    for line in ("[baseline]", 'model = "baseline.onnx"', "[data.shifted]", 'path = "shifted.npz"'):
+    origin = ("[origin]", 'model = "origin.pt"')
+    for line in ("[baseline]", 'model = "baseline.onnx"', *origin, "[data.shifted]", 'path = "shifted.npz"'):
         assert f"\n# {line}\n" in text
         text = text.replace(f"\n# {line}\n", f"\n{line}\n")
     out.write_text(text.replace("# declared_accuracy = ...", "declared_accuracy = 97.5"))
     parsed = request.load(out)
-    assert parsed.baseline is not None and parsed.data.shifted is not None
+    assert parsed.baseline is not None and parsed.origin is not None and parsed.data.shifted is not None
     assert parsed.reference.declared_accuracy == 97.5
 
 

@@ -16,6 +16,8 @@ from audit import api, cli, digest, repeatability, selftest, subjects, verdict
 from audit.errors import ExitCode, StorageError
 from audit.evidence import Tool
 from audit.findings import Exact
+from audit.parity import Parity
+from audit.repeatability import Beginning
 from audit.selftest import pairs, record, trial
 from audit.selftest.record import Entry, Report, Result, Stored
 from audit.selftest.trial import Expected, Pair
@@ -121,8 +123,9 @@ def every_reference_will_do(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_answer_is_repeated(patch: pytest.MonkeyPatch) -> None:
-    for name in ("noise", "require_function"):
-        patch.setattr(repeatability, name, lambda *given: 0.0)
+    begun = Beginning(np.zeros((1, 1), np.float32), Parity(items=1))
+    patch.setattr(repeatability, "require_function", lambda *given: begun)
+    patch.setattr(repeatability, "require_same", lambda *given, lent: begun.parity)
 
 
 def declarations_are_believed(patch: pytest.MonkeyPatch) -> None:

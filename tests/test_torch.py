@@ -76,7 +76,7 @@ def test_a_state_dict_runs_as_it_would_without_us(tmp_path: Path) -> None:
     assert torch.equal(model(ITEMS[:BATCH]), direct(state(), ITEMS[:BATCH]))
     assert (model.role, model.name, model.format) == (Role.CANDIDATE, "a.bin", "PyTorch state dict")
     assert (model.sha256, model.size) == (digest.of_file(path), path.stat().st_size)
-    assert (model.classes, model.deviations) == (CLASSES, ())
+    assert (model.outputs, model.deviations) == ((CLASSES,), ())
     model.verify_unchanged()
 
 
@@ -200,9 +200,9 @@ def test_a_factory_that_gives_no_module_is_named(tmp_path: Path, name: str, said
         ("exits", "fails on inputs of 3 × 8 × 8 (0)"),
         ("memory", "fails on inputs of 3 × 8 × 8 (MemoryError)"),
         ("none", "gives NoneType, not a tensor"),
-        ("flat", f"gives torch.float32 of shape ({BATCH},)"),
-        ("one", f"gives torch.float32 of shape (1, {CLASSES})"),
-        ("labels", f"gives torch.int64 of shape ({BATCH}, 2)"),
+        ("flat", f"gives outputs of shape ({BATCH},) for {BATCH} items"),
+        ("one", f"gives outputs of shape (1, {CLASSES}) for {BATCH} items"),
+        ("labels", "gives torch.int64, not floating-point numbers"),
     ],
 )
 def test_what_is_no_row_of_scores_is_refused(tmp_path: Path, what: str, said: str) -> None:
@@ -322,6 +322,7 @@ def test_cuda_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert load(tmp_path / "a.pt", device="auto").runtime["device"] == "cpu"
 
 
+@pytest.mark.cuda
 @needs_cuda
 def test_cuda_gives_what_the_processor_gives(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pt", state())

@@ -27,6 +27,7 @@ class Folder:
 
     root: Path
     flat: bool = False
+    features = None
     on_change = "Run the audit again on files at rest."
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class Folder:
         return tuple(sorted(entry.name for entry in _entries(self.root) if entry.is_dir()))
 
     @cached_property
-    def _files(self) -> tuple[str, ...]:
+    def paths(self) -> tuple[str, ...]:
         """Paths of the images below `root`, sorted part by part."""
         found = sorted(_images(self.root), key=lambda path: Path(path).parts)
         if not found:
@@ -59,12 +60,12 @@ class Folder:
     @cached_property
     def _labels(self) -> NDArray[np.int64]:
         if self.flat:
-            return np.zeros(len(self._files), np.int64)
+            return np.zeros(len(self.paths), np.int64)
         number = {name: label for label, name in enumerate(self.classes)}
-        beside = next((path for path in self._files if os.sep not in path), None)
+        beside = next((path for path in self.paths if os.sep not in path), None)
         if beside:
             raise AuditError(f"{self.root / beside}: lies beside the class folders", EXPECTED)
-        labels = np.asarray([number[path.partition(os.sep)[0]] for path in self._files], np.int64)
+        labels = np.asarray([number[path.partition(os.sep)[0]] for path in self.paths], np.int64)
         empty = np.flatnonzero(np.bincount(labels, minlength=len(self.classes)) == 0)
         if len(empty):
             raise AuditError(f"{self.root / self.classes[empty[0]]}: holds no images", EXPECTED, "empty-class")
@@ -73,26 +74,26 @@ class Folder:
     @cached_property
     def _opened(self) -> NDArray[np.int64]:
         """Inode, size and time of the last change of every image [N, 3]."""
-        states = (inputs.regular(self.root / path, EXPECTED) for path in self._files)
+        states = (inputs.regular(self.root / path, EXPECTED) for path in self.paths)
         return np.asarray([(found.st_ino, found.st_size, found.st_mtime_ns) for found in states], np.int64)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.paths)
 
     def where(self, index: int) -> str:
         """What an item is called in errors."""
-        return str(self.root / self._files[index])
+        return str(self.root / self.paths[index])
 
     def read(self, index: int, labelled: bool) -> tuple[NDArray[np.generic], int | None]:
         """Pixels and label of an item; see `images.read`."""
-        image = images.read(self.root / self._files[index])
+        image = images.read(self.root / self.paths[index])
         return image, int(self._labels[index]) if labelled and not self.flat else None
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where an image was added, removed or written to since the folder was opened."""
         now = Folder(self.root, self.flat)
-        if now._files != self._files:
-            path = min(set(now._files) ^ set(self._files))
+        if now.paths != self.paths:
+            path = min(set(now.paths) ^ set(self.paths))
             raise AuditError(f"{self.root / path}: was added or removed during the audit", self.on_change)
         changed = np.flatnonzero((now._opened != self._opened).any(axis=1))
         if len(changed):

@@ -29,6 +29,23 @@ def read(path: Path) -> NDArray[np.generic]:
     Raises AuditError naming the file where it is damaged, animated, larger than Pillow's limit against
     decompression bombs, or in a mode that would need a conversion.
     """
+    return pixels.of(_decoded(path), "auto", str(path))
+
+
+def mask(path: Path) -> NDArray[np.generic]:
+    """The labels uint8 [H, W] that the pixels of a grey image, or of one with a palette, stand for, as stored.
+
+    Raises AuditError as `read` does, and for colours, or a JPEG, whose values are not what was saved.
+    """
+    image = _decoded(path)
+    if image.mode not in ("L", "P") or image.format != "PNG":
+        raise AuditError(
+            f"{path}: is a {image.format} of mode {image.mode}, no mask of labels", "Save masks as grey PNG files."
+        )
+    return np.asarray(image)
+
+
+def _decoded(path: Path) -> "Image":
     try:
         content = path.read_bytes()
         with _damage_counts():
@@ -48,7 +65,7 @@ def read(path: Path) -> NDArray[np.generic]:
         ) from error
     if frames != 1:
         raise AuditError(f"{path}: holds {frames} images", "An item is one still image.")
-    return pixels.of(image, "auto", str(path))
+    return image
 
 
 @contextmanager

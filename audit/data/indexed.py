@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from audit.contracts import Batch, Manifest
 from audit.data import labels, manifest, values
 from audit.data.spans import spans
+from audit.data.targets import Targets, summed
 from audit.errors import AuditError
+from audit.models.adapter import Features
 from audit.types import DataRole
 
 _TWICE = 16
@@ -37,8 +39,13 @@ class Items(Protocol):
 
     def where(self, index: int, /) -> str: ...
 
-    def read(self, index: int, labelled: bool, /) -> tuple[NDArray[np.generic], int | None]:
-        """Pixels [C, H, W] of an element type in `values.TYPES`; the label, None where none is asked for or there."""
+    def read(self, index: int, labelled: bool, /) -> tuple[NDArray[np.generic], object]:
+        """Pixels [C, H, W] of an element type in `values.TYPES`; the target, None where none is asked for or there."""
+        ...
+
+    @property
+    def features(self) -> Features | None:
+        """Shape and bounds where they are no images; pixels are then shares of the ranges [F, 1, 1]."""
         ...
 
     def verify_unchanged(self) -> None: ...
@@ -55,6 +62,7 @@ class IndexedSource:
     items: Items
     role: DataRole = DataRole.TEST
     scanned: Manifest | None = field(default=None, compare=False, repr=False)
+    targets: Targets = field(default_factory=Targets)
 
     def __post_init__(self) -> None:
         if not self._stored:
@@ -84,7 +92,7 @@ class IndexedSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
+        """(channels, height, width), or (features, 1, 1)."""
         channels, height, width = self._first[0]
         return channels, height, width
 
@@ -94,10 +102,15 @@ class IndexedSource:
         return self._first[1].name
 
     @property
+    def features(self) -> Features | None:
+        """Shape and bounds of items that are no images."""
+        return self.items.features
+
+    @property
     def _labelled(self) -> bool:
         return self.role is not DataRole.OUT_OF_DISTRIBUTION
 
-    def _read(self, index: int) -> tuple[NDArray[np.generic], int | None]:
+    def _read(self, index: int) -> tuple[NDArray[np.generic], object]:
         try:
             return self.items.read(index, self._labelled)
         except AuditError:
@@ -109,8 +122,8 @@ class IndexedSource:
                 "unreadable-item",
             ) from error
 
-    def _item(self, index: int) -> tuple[NDArray[np.generic], int]:
-        """Pixels, uint8 or float32 [C, H, W], and label (-1 for none) of a stored item, all of it checked."""
+    def _item(self, index: int) -> tuple[NDArray[np.generic], NDArray[Any]]:
+        """Pixels, uint8 or float32 [C, H, W], and target (-1 for none) of a stored item, all of it checked."""
         found, label = self._read(index)
         shape, dtype = self._first
         if (found.shape, found.dtype) != (shape, dtype):
@@ -120,7 +133,7 @@ class IndexedSource:
                 "All items need one size and one type; resize them in the way the networks were trained.",
             )
         x = found if dtype == np.uint8 else self._unit(values.unsigned(found.astype(np.float32)), index)
-        return x, self._label(label, index)
+        return x, self._target(label, index)
 
     def _unit(self, x: NDArray[np.float32], index: int) -> NDArray[np.float32]:
         if bad := values.outside(x[None]):
@@ -130,15 +143,13 @@ class IndexedSource:
             )
         return x
 
-    def _label(self, label: int | None, index: int) -> int:
-        if label is None and self.role not in labels.MAY_LACK:
-            raise AuditError(f"{self.items.where(index)}: has no label", "Give items as (image, label).")
-        if label is not None and self.items.classes and not 0 <= label < len(self.items.classes):
-            raise AuditError(
-                f"{self.items.where(index)}: label {label} is not in 0 … {len(self.items.classes) - 1}",
-                "Correct the labels.",
-            )
-        return labels.UNLABELLED if label is None else label
+    def _target(self, target: object, index: int) -> NDArray[Any]:
+        where = self.items.where(index)
+        if target is None and self.role not in labels.MAY_LACK:
+            raise AuditError(f"{where}: has no label", "Give items as (image, label).")
+        if target is None:
+            return np.asarray(labels.UNLABELLED, np.int64)
+        return self.targets.of(target, self._first[0], len(self.items.classes), where)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -146,19 +157,32 @@ class IndexedSource:
         if self.scanned is not None:
             return self.scanned
         self._check_repeatable()
-        ids, named = np.empty((self._stored, 32), np.uint8), np.empty(self._stored, np.int64)
+        ids, named = np.empty((self._stored, 32), np.uint8), np.empty(0)
+        masked: dict[int, tuple[int, float]] = {}
         for index in range(self._stored):
-            x, named[index] = self._item(index)
-            ids[index] = manifest.item_ids(x[None])[0]
-        if len(np.unique(named < 0)) > 1:
-            lacking = self.items.where(int(np.flatnonzero(named < 0)[0]))
-            raise AuditError(f"{lacking}: has no label, but others have", "Label all items or none.")
-        return manifest.build(ids, named, self.items.place)
+            x, target = self._item(index)
+            ids[index], label = manifest.item_ids(x[None])[0], manifest.labels_of(target[None])[0]
+            if not index:
+                named = np.empty((self._stored, *label.shape), label.dtype)
+            self._require_alike(label, named, index)
+            named[index] = label
+            if target.ndim == 2:
+                masked = summed([masked, self.targets.masked(target[None])])
+        return manifest.build(ids, named, self.items.place, masked)
+
+    def _require_alike(self, label: NDArray[Any], named: NDArray[Any], index: int) -> None:
+        """Raise AuditError where an item has no label and the first has, or the other way round, or more values."""
+        lacking = [each.ndim == 0 and bool(each < 0) for each in (label, named[0])] if index else [False, False]
+        if label.shape != named.shape[1:] or lacking[0] is not lacking[1]:
+            raise AuditError(
+                f"{self.items.where(index)}: has {_described(label)}, but others have {_described(named[0])}",
+                "Label all items or none, and with as many values.",
+            )
 
     def _check_repeatable(self) -> None:
         for index in self._spread(self._stored):
             first, again = self._item(index), self._item(index)
-            if first[1] != again[1] or first[0].tobytes() != again[0].tobytes():
+            if any(one.tobytes() != other.tobytes() for one, other in zip(first, again, strict=True)):
                 raise AuditError(f"{self.items.where(index)}: is another each time it is read", self.items.on_change)
 
     def _spread(self, count: int) -> list[int]:
@@ -170,7 +194,7 @@ class IndexedSource:
         Raises AuditError where it names another number of classes, or holds labels beyond the outputs.
         """
         own = self.items.classes if self._labelled else ()
-        return labels.names_for(outputs, own, self.manifest, self.items.place)
+        return self.targets.class_names(outputs, own, self.manifest, self.items.place)
 
     def batches(self, size: int, wanted: NDArray[np.bool_]) -> Iterator[Batch]:
         """The distinct items marked in `wanted` bool [N], in stored order, each checked against the manifest.
@@ -185,20 +209,22 @@ class IndexedSource:
         found = self.manifest
         stored = np.flatnonzero(found.keep)
         for start, stop in parts:
-            x = self._verified(stored[start:stop], slice(start, stop))
-            y = torch.from_numpy(found.labels[start:stop].copy()) if labels.labelled(found) else None
+            x, targets = self._verified(stored[start:stop], slice(start, stop))
+            y = torch.from_numpy(targets) if labels.labelled(found) else None
             yield Batch(found.ids[start:stop], values.tensor(x), y, start)
 
-    def _verified(self, rows: NDArray[np.intp], distinct: slice) -> NDArray[np.generic]:
-        """The stored items at `rows` [N, C, H, W]; raises AuditError where one is not what the manifest says."""
+    def _verified(self, rows: NDArray[np.intp], distinct: slice) -> tuple[NDArray[np.generic], NDArray[Any]]:
+        """The stored items at `rows` [N, C, H, W] and their targets; AuditError where the manifest says otherwise."""
         found, read = self.manifest, [self._item(int(row)) for row in rows]
         x = np.stack([pixel for pixel, _ in read])
         same = (manifest.item_ids(x) == found.ids[distinct]).all(axis=1)
-        same &= np.asarray([label for _, label in read]) == found.labels[distinct]
+        targets = [target for _, target in read]
+        named = (manifest.labels_of(target[None])[0] for target in targets)
+        same &= [np.array_equal(*pair) for pair in zip(named, found.labels[distinct], strict=True)]
         if not same.all():
             where = self.items.where(int(rows[np.flatnonzero(~same)[0]]))
             raise AuditError(f"{where}: is not what it was when it was first read", self.items.on_change)
-        return x
+        return x, np.stack(targets)
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where files changed since they were opened, or items spread over the set since the scan."""
@@ -206,3 +232,9 @@ class IndexedSource:
         rows = np.flatnonzero(self.manifest.keep)
         for index in self._spread(len(rows)):
             self._verified(rows[index : index + 1], slice(index, index + 1))
+
+
+def _described(label: NDArray[Any]) -> str:
+    if label.ndim == 0:
+        return "no label" if label < 0 else "a label"
+    return f"a target of {len(label)} values"

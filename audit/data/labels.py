@@ -41,7 +41,7 @@ def names_for(outputs: int, own: tuple[str, ...], found: Manifest, name: str) ->
             f"{name}: names {len(own)} classes, but the models have {outputs} outputs",
             "Use the data set that belongs to these models.",
         )
-    if labelled(found):
+    if labelled(found) and found.labels.ndim == 1:
         stored = np.zeros(len(found.keep), np.int64)  # a copy that does not count has the label of the first
         stored[found.keep] = found.labels
         check(stored, outputs, name)
@@ -50,7 +50,7 @@ def names_for(outputs: int, own: tuple[str, ...], found: Manifest, name: str) ->
 
 def labelled(found: Manifest) -> bool:
     """Whether its items have labels: all have, or none."""
-    return bool(len(found.labels)) and bool(found.labels[0] != UNLABELLED)
+    return bool(len(found.labels)) and (found.labels.ndim > 1 or bool(found.labels[0] != UNLABELLED))
 
 
 def number(value: object, where: str) -> int:

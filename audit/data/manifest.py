@@ -2,14 +2,20 @@
 
 import base64
 import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Ids, Manifest
+from audit.contracts import Ids, Labels, Manifest
 from audit.digest import Json, of_bytes
 from audit.errors import AuditError
 
+_FORMS = ("int64", "float32", "uint8")
+"""Element types of labels, values, and digests of masks."""
 METHOD_SET = "1"
 """Version of the methods; it enters the judging order, so that no edit of a limit can re-roll it."""
 
@@ -26,21 +32,26 @@ def item_ids(x: NDArray[np.generic]) -> Ids:
     return np.frombuffer(bytes(digests), dtype=np.uint8).reshape(-1, 32)
 
 
-def build(ids: Ids, labels: NDArray[np.int64], name: str) -> Manifest:
+def labels_of(targets: NDArray[Any]) -> Labels:
+    """What a manifest holds of the targets of items: of masks int16 [N, H, W] their digests, else themselves."""
+    return item_ids(targets) if targets.ndim > 2 else targets
+
+
+def build(ids: Ids, labels: Labels, name: str, masked: Mapping[int, tuple[int, float]] | None = None) -> Manifest:
     """Count exact duplicates once; raises AuditError where two copies of an item disagree on the label."""
     _, firsts, group = np.unique(_rows(ids), return_index=True, return_inverse=True)
     first = firsts[group]
-    wrong = np.flatnonzero(labels != labels[first])
+    wrong = np.flatnonzero((labels != labels[first]).reshape(len(ids), -1).any(axis=1))
     if len(wrong):
         row = int(wrong[0])
+        said = "other masks" if labels.dtype == np.uint8 else f"labels {labels[first[row]]} and {labels[row]}"
         raise AuditError(
-            f"{name}: items {first[row]} and {row} are the same input "
-            f"with labels {labels[first[row]]} and {labels[row]}",
-            "Correct the labels: one input cannot belong to two classes.",
+            f"{name}: items {first[row]} and {row} are the same input with {said}",
+            "Correct the labels: one input has one label.",
         )
     keep = first == np.arange(len(ids))
     ids, labels = ids[keep], labels[keep]
-    return Manifest(ids, labels, keep, digest_of(ids, labels))
+    return Manifest(ids, labels, keep, digest_of(ids, labels), masked or {})
 
 
 def _rows(ids: Ids) -> NDArray[np.void]:
@@ -48,16 +59,22 @@ def _rows(ids: Ids) -> NDArray[np.void]:
     return np.ascontiguousarray(ids).view("V32").reshape(-1)
 
 
-def digest_of(ids: Ids, labels: NDArray[np.int64]) -> str:
+def digest_of(ids: Ids, labels: Labels) -> str:
     """What names a data set: SHA-256 over its distinct items' ids and labels, in stored order."""
-    return of_bytes(ids.tobytes() + labels.astype("<i8").tobytes())
+    return of_bytes(ids.tobytes() + _stored(labels).tobytes())
+
+
+def _stored(labels: Labels) -> NDArray[Any]:
+    return labels.astype(labels.dtype.newbyteorder("<"))
 
 
 def to_json(found: Manifest) -> Json:
     """A manifest to hand to another process; `from_json` reads it back."""
     return {
         "ids": _text(found.ids),
-        "labels": _text(found.labels.astype("<i8")),
+        "labels": _text(_stored(found.labels)),
+        "form": [found.labels.dtype.name, *found.labels.shape[1:]],
+        "masked": [[label, *counted] for label, counted in sorted(found.masked.items())],
         "keep": _text(np.packbits(found.keep)),
         "stored": len(found.keep),
         "digest": found.digest,
@@ -67,26 +84,44 @@ def to_json(found: Manifest) -> Json:
 def from_json(value: Json) -> Manifest:
     """The manifest that `to_json` wrote; raises ValueError for one that contradicts itself."""
     match value:
-        case {"ids": str(ids), "labels": str(labels), "keep": str(keep), "stored": int(stored), "digest": str(digest)}:
-            found = _assembled(_bytes(ids), _bytes(labels), _bytes(keep), stored)
+        case {
+            "ids": str(ids), "labels": str(labels), "form": [str(dtype), *row], "masked": list(masked),
+            "keep": str(keep), "stored": int(stored), "digest": str(digest),
+        } if dtype in _FORMS:  # fmt: skip
+            named = np.frombuffer(_bytes(labels), np.dtype(dtype).newbyteorder("<")).astype(dtype)
+            found = _assembled(_bytes(ids), named, _sizes(row), _bytes(keep), stored)
         case _:
-            raise ValueError("not a manifest: ids, labels, keep, stored and digest are needed")
+            raise ValueError("not a manifest: ids, labels, form, masked, keep, stored and digest are needed")
     if found.digest != digest:
         raise ValueError("a manifest whose digest is not that of its items")
-    return found
+    return replace(found, masked=dict(map(_counted, masked)))
 
 
-def _assembled(ids: bytes, labels: bytes, keep: bytes, stored: int) -> Manifest:
+def _sizes(row: Sequence[Json]) -> tuple[int, ...]:
+    if len(row) > 1 or any(not isinstance(size, int) or size < 1 for size in row):
+        raise ValueError(f"a manifest with labels of shape {row}")
+    return tuple(size for size in row if isinstance(size, int))
+
+
+def _counted(entry: Json) -> tuple[int, tuple[int, float]]:
+    match entry:
+        case [int(label), int(items), int(share) | float(share)]:
+            return label, (items, float(share))
+    raise ValueError(f"a manifest that counts {entry} of a label")
+
+
+def _assembled(ids: bytes, values: NDArray[Any], row: tuple[int, ...], keep: bytes, stored: int) -> Manifest:
     items = len(ids) // 32
-    if not 0 < items <= stored or (len(ids), len(labels), len(keep)) != (32 * items, 8 * items, -(-stored // 8)):
-        raise ValueError(f"a manifest whose sizes differ: {len(ids)}, {len(labels)}, {len(keep)} bytes, {stored} items")
+    sizes = (len(ids), len(values), len(keep))
+    if not 0 < items <= stored or sizes != (32 * items, items * math.prod(row), -(-stored // 8)):
+        raise ValueError(f"a manifest whose sizes differ: {sizes} of {stored} items")
     rows = np.frombuffer(ids, np.uint8).reshape(-1, 32)
-    named = np.frombuffer(labels, "<i8").astype(np.int64)
+    named = values.reshape(items, *row)
     bits = np.unpackbits(np.frombuffer(keep, np.uint8))
     kept = bits[:stored].astype(np.bool_)
     if bits.sum() != items or kept.sum() != items or not kept[0] or len(np.unique(_rows(rows))) != items:
         raise ValueError("a manifest that does not say which items count")
-    if (named < -1).any() or len(np.unique(named < 0)) != 1:
+    if not row and ((named < -1).any() or len(np.unique(named < 0)) != 1):
         raise ValueError("a manifest in which only some items have labels")
     return Manifest(rows, named, kept, digest_of(rows, named))
 

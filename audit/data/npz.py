@@ -1,12 +1,13 @@
-"""Labelled images in one `.npz` file: x, y and optionally classes; streamed, never loaded whole.
+"""Labelled items in one `.npz` file: x, y and optionally classes; streamed, never loaded whole.
 
-`x` is uint8, or float in [0, 1], of shape N×H×W×C or N×C×H×W; `y` holds integer labels 0 … classes - 1;
-`classes` holds the class names. Calibration data may lack `y`; out-of-distribution data need none, and theirs is
-not read. Object arrays, which numpy would unpickle, are refused unread.
+`x` is uint8, or float in [0, 1], of shape N×H×W×C or N×C×H×W; where the items have bounds, in arrays `low` and `high`
+or in the audit file, they are numbers of any shape. `y` holds integer labels 0 … classes - 1, or what the task of the
+audit wants; `classes` holds the class names. Calibration data may lack `y`; out-of-distribution data need none, and
+theirs is not read. Object arrays, which numpy would unpickle, are refused unread.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import inputs
-from audit.contracts import Batch, Manifest
-from audit.data import archive, labels, manifest, values
+from audit.contracts import Batch, Ids, Labels, Manifest
+from audit.data import archive, features, labels, manifest, values
 from audit.data.archive import EXPECTED, Array, Rows
+from audit.data.form import IMAGES, Form
 from audit.data.spans import spans
+from audit.data.targets import summed
 from audit.errors import AuditError
-from audit.types import DataRole
+from audit.models.adapter import Features
+from audit.types import DataRole, TaskKind
 
 _SCAN_BYTES = 2**22
 """Float32 bytes that the items of one step of the scan may take in memory: little more is not faster."""
@@ -36,9 +40,10 @@ class NpzSource:
     layout: values.Layout = "auto"
     role: DataRole = DataRole.TEST
     scanned: Manifest | None = field(default=None, compare=False, repr=False)
+    form: Form = IMAGES
 
     def __post_init__(self) -> None:
-        _ = self._opened, self._labels, self.shape
+        _ = self._opened, self.shape, self._labels
         if self.scanned is not None:
             self._check_scan(self.scanned)
 
@@ -53,11 +58,37 @@ class NpzSource:
     @cached_property
     def _header(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         with archive.array(self.path, "x") as x:
-            if len(x.shape) != 4 or x.dtype.name not in values.TYPES:
-                raise AuditError(f"{self.path}: {x.kind}", EXPECTED)
             if 0 in x.shape:
                 raise AuditError(f"{self.path}: x is empty (shape {x.shape})", "An audit needs items.", "empty-data")
+            image = len(x.shape) == 4 and x.dtype.name in values.TYPES
+            if not (image or (self._limits and len(x.shape) > 1 and x.dtype.kind in "iuf")):
+                bounds = " Items that are no images need bounds: low and high." if len(x.shape) == 2 else ""
+                raise AuditError(f"{self.path}: {x.kind}", f"{EXPECTED}{bounds}")
             return x.shape, x.dtype
+
+    @cached_property
+    def _limits(self) -> tuple[NDArray[np.generic], NDArray[np.generic]] | None:
+        """The bounds of items that are no images: those of the audit file, or of the file itself."""
+        if self.form.low is not None and self.form.high is not None:
+            return np.asarray(self.form.low), np.asarray(self.form.high)
+        if not {"low", "high"} <= {*archive.names(self.path)}:
+            return None
+        return self._end("low"), self._end("high")
+
+    def _end(self, name: str) -> NDArray[np.generic]:
+        with archive.array(self.path, name) as stored:
+            if stored.dtype.kind not in "iuf" or stored.shape == ():
+                raise AuditError(f"{self.path}: {stored.kind}", "Store one number per feature.")
+            found = stored.take(stored.shape[0])
+            stored.end()
+        return found
+
+    @cached_property
+    def features(self) -> Features | None:
+        """Shape and bounds of items that are no images."""
+        if self._limits is None:
+            return None
+        return features.bounded(self._header[0][1:], *self._limits, str(self.path))
 
     @property
     def stored(self) -> str:
@@ -77,7 +108,9 @@ class NpzSource:
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
+        """(channels, height, width), or (features, 1, 1)."""
+        if self.features is not None:
+            return len(self.features.low), 1, 1
         _, a, b, c = self._header[0]
         return (c, a, b) if self._channels_last else (a, b, c)
 
@@ -94,20 +127,27 @@ class NpzSource:
         return labels.check_names(found, str(self.path))
 
     @cached_property
-    def _labels(self) -> NDArray[np.int64]:
-        """Of all stored items [N]; -1 where the role is one that needs none and none are used."""
+    def _masks(self) -> bool:
+        """Whether targets are masks, which are read with the items."""
+        return self.form.targets.kind is TaskKind.SEGMENTATION and bool((self._labels >= 0).all())
+
+    @cached_property
+    def _labels(self) -> Labels:
+        """Targets of all stored items [N, …]; -1 where the role needs none and none are used, 0 in place of masks."""
         items = self._header[0][0]
         unused = self.role is DataRole.OUT_OF_DISTRIBUTION
         if unused or (self.role in labels.MAY_LACK and "y" not in archive.names(self.path)):
             return np.broadcast_to(np.int64(labels.UNLABELLED), (items,))  # no memory for what a header promises
         with archive.array(self.path, "y") as y:
-            if len(y.shape) != 1 or y.dtype.kind not in "iu":
-                raise AuditError(f"{self.path}: {y.kind}", "Store one integer label per item.")
+            self.form.targets.check(y.shape, y.dtype, self.shape, f"{self.path}: {y.kind}")
             if y.shape[0] != items:
                 raise AuditError(f"{self.path}: {y.shape[0]} labels for {items} items", "Store one label per item.")
-            found = y.take(items).astype(np.int64)
+            if self.form.targets.kind is TaskKind.SEGMENTATION:
+                return np.broadcast_to(np.int64(0), (items,))
+            found = self.form.targets.block(y.take(items), str(self.path))
             y.end()
-        labels.check(found, len(self.classes), str(self.path))
+        if self.form.targets.by_class:
+            labels.check(found, len(self.classes), str(self.path))
         return found
 
     def class_names(self, outputs: int) -> tuple[str, ...]:
@@ -116,7 +156,7 @@ class NpzSource:
         Raises AuditError where the file names another number of classes, or holds labels beyond the outputs.
         """
         own = () if self.role is DataRole.OUT_OF_DISTRIBUTION else self.classes
-        return labels.names_for(outputs, own, self.manifest, str(self.path))
+        return self.form.targets.class_names(outputs, own, self.manifest, str(self.path))
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file was written to since it was opened; its items were checked when read."""
@@ -130,12 +170,24 @@ class NpzSource:
             return self.scanned
         items = self._header[0][0]
         size = max(1, min(items, _SCAN_BYTES // (4 * math.prod(self.shape))))
-        rows = (np.arange(start, min(start + size, items)) for start in range(0, items, size))
-        ids = np.concatenate([manifest.item_ids(x) for x in self._read(rows)])
-        return manifest.build(ids, self._labels, str(self.path))
+
+        def steps() -> Iterator[NDArray[np.intp]]:  # no list: a header may promise more than there is
+            return (np.arange(start, min(start + size, items)) for start in range(0, items, size))
+
+        ids: list[Ids] = []
+        named: list[Labels] = []
+        masked: list[Mapping[int, tuple[int, float]]] = []
+        for x, masks in zip(self._read(steps()), self._targets(steps()), strict=True):
+            ids.append(manifest.item_ids(x))
+            if masks is not None:
+                named.append(manifest.labels_of(masks))
+                masked.append(self.form.targets.masked(masks))
+        targets = np.concatenate(named) if named else self._labels
+        return manifest.build(np.concatenate(ids), targets, str(self.path), summed(masked))
 
     def _check_scan(self, found: Manifest) -> None:
-        if len(found.keep) != len(self._labels) or not np.array_equal(found.labels, self._labels[found.keep]):
+        same = self._masks or np.array_equal(found.labels, self._labels[found.keep[: len(self._labels)]])
+        if len(found.keep) != len(self._labels) or not same:
             raise AuditError(f"{self.path}: changed after it was scanned", "Audit a file at rest.")
 
     def batches(self, size: int, wanted: NDArray[np.bool_]) -> Iterator[Batch]:
@@ -150,13 +202,27 @@ class NpzSource:
 
         found = self.manifest
         stored = np.flatnonzero(found.keep)
-        named = labels.labelled(found)
-        for (start, stop), x in zip(parts, self._read(stored[a:b] for a, b in parts), strict=True):
-            ids = found.ids[start:stop]
-            if not np.array_equal(manifest.item_ids(x), ids):
+        named, rows = labels.labelled(found), [stored[a:b] for a, b in parts]
+        for (start, stop), x, masks in zip(parts, self._read(rows), self._targets(rows), strict=True):
+            ids, targets = found.ids[start:stop], found.labels[start:stop]
+            same = masks is None or np.array_equal(manifest.labels_of(masks), targets)
+            if not same or not np.array_equal(manifest.item_ids(x), ids):
                 raise AuditError(f"{self.path}: changed while it was being read", "Audit a file at rest.")
-            y = torch.from_numpy(found.labels[start:stop].copy()) if named else None
+            y = torch.from_numpy(targets.copy() if masks is None else masks) if named else None
             yield Batch(ids, values.tensor(x), y, start)
+
+    def _targets(self, picks: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.int16] | None]:
+        """Masks int16 [N, H, W] of the stored items that each pick names; None where targets are no masks."""
+        if not self._masks:
+            yield from (None for _ in picks)
+            return
+        with archive.array(self.path, "y") as stored:
+            self.form.targets.check(stored.shape, stored.dtype, self.shape, f"{self.path}: {stored.kind}")
+            rows = Rows(stored)
+            for pick in picks:
+                yield self.form.targets.block(rows.pick(pick), str(self.path), int(pick[0]))
+            if rows.at == stored.shape[0]:
+                stored.end()
 
     def _read(self, picks: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.generic]]:
         """Arrays [N, C, H, W], as stored (uint8) or as float32, of the stored items that each pick names, ascending.
@@ -168,10 +234,16 @@ class NpzSource:
                 raise AuditError(f"{self.path}: changed while it was being read", "Audit a file at rest.")
             rows = Rows(stored)
             for pick in picks:
+                if self.features is not None:
+                    yield features.shares(rows.pick(pick), self.features, self._namer(pick))
+                    continue
                 x = self._channels_first(rows.pick(pick))
                 yield x if stored.dtype == np.uint8 else self._checked(values.unsigned(x.astype(np.float32)), pick)
             if rows.at == stored.shape[0]:
                 stored.end()
+
+    def _namer(self, rows: NDArray[np.intp]) -> Callable[[int], str]:
+        return lambda row: f"{self.path}: item {rows[row]}"
 
     def _channels_first(self, block: NDArray[np.generic]) -> NDArray[np.generic]:
         """A writable copy [N, C, H, W] in C order; plane by plane, which is twice as fast as numpy's transposition."""

@@ -1,15 +1,17 @@
 """Data sets that are Python objects: torch data sets, MAITE data sets, arrays."""
 
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.data import labels, pixels
+from audit.data import features, labels, pixels
+from audit.data.form import IMAGES, Form
 from audit.data.values import Layout
 from audit.errors import AuditError
+from audit.models.adapter import Features
 
 ACCEPTED = (
     "Accepted are a map-style torch Dataset whose items are (image, label), a MAITE image-classification data set, "
@@ -30,6 +32,7 @@ class Objects:
     place: str
     classes: tuple[str, ...] = ()
     layout: Layout = "auto"
+    features: Features | None = None
     on_change = "Remove random augmentation from the data set: an audit needs the same inputs each time they are read."
 
     @property
@@ -43,16 +46,22 @@ class Objects:
         """What an item is called in errors."""
         return f"{self.place}: item {index}"
 
-    def read(self, index: int, labelled: bool) -> tuple[NDArray[np.generic], int | None]:
-        """Pixels and label of an item; the label is None where none is asked for, or there is none."""
+    def read(self, index: int, labelled: bool) -> tuple[NDArray[np.generic], object]:
+        """Pixels and target of an item; the target is None where none is asked for, or there is none."""
         item, where = self.data[index], self.where(index)
         if _is_maite(self.data):
             return self._of_maite(item, labelled, where)
-        image, label = item if _is_pair(item, where) else (item, None)
-        number = labels.number(label, where) if labelled and label is not None else None
-        return pixels.of(image, self.layout, where), number
+        image, target = item if _is_pair(item, where) else (item, None)
+        return self._pixels(image, where), target if labelled else None
 
-    def _of_maite(self, item: object, labelled: bool, where: str) -> tuple[NDArray[np.generic], int | None]:
+    def _pixels(self, image: object, where: str) -> NDArray[np.generic]:
+        if self.features is None:
+            return pixels.of(image, self.layout, where)
+        values = np.asarray(image.cpu() if hasattr(image, "cpu") else image)
+        found: NDArray[np.generic] = features.shares(values[None], self.features, lambda _: where)[0]
+        return found
+
+    def _of_maite(self, item: object, labelled: bool, where: str) -> tuple[NDArray[np.generic], object]:
         match item:
             case (image, target, {"id": _}):
                 label = labels.of_scores(_array(target), len(self.classes), where) if labelled else None
@@ -66,13 +75,23 @@ class Objects:
         """Nothing can be asked of an object as a whole; its items are digested whenever they are read."""
 
 
-def of(data: Any, place: str, layout: Layout = "auto") -> Objects:
+def of(data: Any, place: str, layout: Layout = "auto", form: Form = IMAGES) -> Objects:
     """The items of an object; raises AuditError, naming what is accepted, where it is none of them."""
-    if isinstance(data, tuple) and len(data) == 2 and len(getattr(data[0], "shape", ())) >= 3:
-        return Objects(_paired(data[0], data[1], place), place, (), layout)
-    if not isinstance(data, Sized) or not hasattr(data, "__getitem__") or isinstance(data, (str, bytes, Mapping)):
+    axes = 2 if form.low is not None else 3
+    if isinstance(data, tuple) and len(data) == 2 and len(getattr(data[0], "shape", ())) >= axes:
+        found = Objects(_paired(data[0], data[1], place), place, (), layout)
+    elif isinstance(data, Sized) and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, Mapping)):
+        found = Objects(data, place, _names(data, place), layout)
+    else:
         raise AuditError(f"{place}: is a {type(data).__name__}, which cannot be indexed", ACCEPTED)
-    return Objects(data, place, _names(data, place), layout)
+    return found if form.low is None or form.high is None else replace(found, features=_features(found, form))
+
+
+def _features(found: Objects, form: Form) -> Features:
+    """Shape and bounds of the items; the shape is that of the first."""
+    item = found.data[0]
+    first = item[0] if isinstance(item, (tuple, list)) else item
+    return features.bounded(tuple(np.shape(first)), np.asarray(form.low), np.asarray(form.high), found.place)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from audit.contracts import Batch, DataSource, Manifest
 from audit.data.manifest import digest_of, judging_order
 from audit.data.spans import spans
+from audit.models.adapter import Features
 from audit.types import DataRole
 
 
@@ -39,6 +40,10 @@ class Sample:
     def stored(self) -> str:
         return self._whole.stored
 
+    @property
+    def features(self) -> Features | None:
+        return self._whole.features
+
     @cached_property
     def manifest(self) -> Manifest:
         """The items of the sample, with their share of the superfluous copies."""
@@ -46,7 +51,9 @@ class Sample:
         ids, labels = found.ids[self._places], found.labels[self._places]
         copies = round(found.duplicates * len(ids) / len(found.ids))
         keep = np.arange(len(ids) + copies) < len(ids)
-        return Manifest(ids, labels, keep, digest_of(ids, labels))
+        part = len(ids) / len(found.ids)
+        masked = {label: (count, share * part) for label, (count, share) in found.masked.items()}
+        return Manifest(ids, labels, keep, digest_of(ids, labels), masked)
 
     def class_names(self, outputs: int, /) -> tuple[str, ...]:
         return self._whole.class_names(outputs)

@@ -7,44 +7,52 @@ from audit import inputs
 from audit.contracts import DataSource, Manifest
 from audit.data import folder, objects, torchvision_sets
 from audit.data.folder import Folder
+from audit.data.form import IMAGES, Form
 from audit.data.indexed import IndexedSource
+from audit.data.labels import MAY_LACK
+from audit.data.masks import MaskedFolder
 from audit.data.npz import NpzSource
+from audit.data.targets import Targets
 from audit.data.values import Layout
 from audit.errors import AuditError
+from audit.evidence import TaskRecord
 from audit.request import DataEntry
-from audit.types import DataRole
+from audit.types import DataRole, TaskKind
 from audit.userland import Factory
 
 _ZIP = b"PK"
 _EXPECTED = "Accepted are an .npz file with x and y, and a folder with one folder of PNG or JPEG images per class."
 
 
-def open_source(entry: DataEntry, base: Path, role: DataRole, scanned: Manifest | None = None) -> DataSource:
-    """Open what an audit file names; paths are relative to `base`.
+def open_source(
+    entry: DataEntry, base: Path, role: DataRole, scanned: Manifest | None = None, task: TaskRecord | None = None
+) -> DataSource:
+    """Open what an audit file names; paths are relative to `base`, and targets are those of the `task`.
 
     `scanned` is a manifest from another process, which then is not computed again; every item is digested
     whenever it is read all the same. Raises AuditError for what is none of the formats, or is not sound.
     """
+    form = Form(Targets(task or TaskRecord()), entry.low, entry.high)
     match entry:
         case DataEntry(path=Path() as path):
-            return _at(base / path, entry.layout, role, scanned)
+            return _at(base / path, entry.layout, role, scanned, form)
         case DataEntry(torchvision=str(name), root=Path() as root):
             place = base / root.expanduser()
             found = torchvision_sets.load(name, place, entry.download, entry.arguments, entry.layout)
         case DataEntry(factory=str(target)):
-            found = objects.of(Factory(target, entry.arguments, base).make(), target, entry.layout)
+            found = objects.of(Factory(target, entry.arguments, base).make(), target, entry.layout, form)
         case _:
             raise AuditError("a data set without a source", "Give one of path, torchvision and factory.")
-    return IndexedSource(found, role, scanned)
+    return IndexedSource(found, role, scanned, form.targets)
 
 
-def of_object(data: object, role: DataRole, name: str) -> DataSource:
+def of_object(data: object, role: DataRole, name: str, form: Form = IMAGES) -> DataSource:
     """A Python object as a data source: a torch Dataset, a MAITE data set, or arrays (x, y).
 
     Where the role needs no labels, x alone will do. Raises AuditError for anything else.
     """
-    alone = len(getattr(data, "shape", ())) >= 3
-    return IndexedSource(objects.of((data, None) if alone else data, name), role)
+    alone = len(getattr(data, "shape", ())) >= (3 if form.low is None else 2)
+    return IndexedSource(objects.of((data, None) if alone else data, name, form=form), role, targets=form.targets)
 
 
 def needs_quarantine(entry: DataEntry) -> bool:
@@ -55,14 +63,23 @@ def needs_quarantine(entry: DataEntry) -> bool:
     return entry.factory is None and not entry.download
 
 
-def _at(path: Path, layout: Layout, role: DataRole, scanned: Manifest | None) -> DataSource:
+def _at(path: Path, layout: Layout, role: DataRole, scanned: Manifest | None, form: Form) -> DataSource:
     if os.path.isdir(path):  # noqa: PTH112 (pathlib's raises for names that are too long)
-        flat = role is DataRole.OUT_OF_DISTRIBUTION or (role is DataRole.CALIBRATION and folder.holds_images(path))
-        return IndexedSource(Folder(path, flat), role, scanned)
+        return _folder(path, role, scanned, form)
     inputs.regular(path, _EXPECTED)
     if path.suffix != ".npz" and not _is_zip(path):
         raise AuditError(f"{path}: is neither an .npz file nor a folder", _EXPECTED)
-    return NpzSource(path, layout, role, scanned)
+    return NpzSource(path, layout, role, scanned, form)
+
+
+def _folder(path: Path, role: DataRole, scanned: Manifest | None, form: Form) -> DataSource:
+    by_class, may_lack = form.targets.by_class, role in MAY_LACK
+    if form.low is not None or not (by_class or may_lack or form.targets.kind is TaskKind.SEGMENTATION):
+        raise AuditError(f"{path}: a folder holds images of classes, or with masks", "Put values into an .npz file.")
+    if not by_class and not may_lack:
+        return IndexedSource(MaskedFolder(path), role, scanned, form.targets)
+    flat = not by_class or role is DataRole.OUT_OF_DISTRIBUTION or (may_lack and folder.holds_images(path))
+    return IndexedSource(Folder(path, flat), role, scanned, form.targets)
 
 
 def _is_zip(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """How a model is fed: the preprocessing that belongs to it, and the slot of the audit that it is opened for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Literal
 
@@ -8,11 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError
+from audit.evidence import TaskRecord
+from audit.models import arrays
+from audit.models.arrays import Pixels
 from audit.types import Role
 
 Layout = Literal["NCHW", "NHWC"]
 Dtype = Literal["auto", "float16", "float32", "float64", "uint8"]
 Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What items are that are no images: their shape, and the bounds of each of their F values, in C order."""
+
+    item: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -22,6 +34,9 @@ class Preprocessing:
     Resized to `resize` (height, width; bilinear, smoothed where it shrinks), scaled to `range`, less `mean`, divided
     by `std` (per channel, in units of `range`; () leaves the values as they are), laid out as `layout`; then each item
     gets the shape `item` (() keeps it) and the element type `dtype` (auto: what the network itself declares).
+
+    Items that are no images come as channels of one pixel, each a share of the range of its feature: these are
+    brought to the units of the data first, and `mean` and `std` are in them.
     """
 
     layout: Layout = "NCHW"
@@ -31,41 +46,50 @@ class Preprocessing:
     resize: tuple[int, int] | None = None
     item: tuple[int, ...] = ()
     dtype: Dtype = "auto"
+    features: Features | None = None
 
     def model_shape(self, shape: Shape) -> tuple[int, ...]:
         """The shape of one item as the network takes it, of items of `shape` (C, H, W).
 
-        Raises ValueError where `item` has not as many values as they.
+        Raises ValueError where `item` has not as many values as they, or what belongs to images is said of others.
         """
+        if self.features is not None:
+            if (self.layout, self.range, self.resize) != ("NCHW", (0.0, 1.0), None):
+                raise ValueError("the items are no images: they have no layout, range or size to bring them to")
+            if self.item and prod(self.item) != shape[0]:
+                raise ValueError(f"item is {list(self.item)}, but the data have {shape[0]} features")
+            return self.item or self.features.item
         c, (h, w) = shape[0], self.resize or shape[1:]
         if self.item and prod(self.item) != c * h * w:
             raise ValueError(f"item is {list(self.item)}, but the data have {c} × {h} × {w} values")
         return self.item or ((c, h, w) if self.layout == "NCHW" else (h, w, c))
 
-    def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, x: Pixels) -> Pixels:
         """float32 [N, C, H, W] in [0, 1] → [N, *model_shape], contiguous; `x` is left as it is."""
         taken = x
         if self.resize is not None and self.resize != x.shape[2:]:
-            x = _resized(x, self.resize)
+            x = arrays.resized(x, self.resize)
         low, high = self.range
         scaled = (low, high) != (0.0, 1.0)
+        if self.features is not None:
+            x = arrays.between(x, self.features.low, self.features.high)
         if x is taken and (scaled or self.mean or self.std):
-            x = x.copy()  # worked on in place from here: a large new array for every step costs more than the step
+            # Worked on in place from here: a large new array for every step costs more than the step.
+            x = arrays.copied(x)
         if scaled:
-            x *= np.float32(high - low)
-            x += np.float32(low)
+            x *= high - low
+            x += low
         if self.mean:
-            x -= np.asarray(self.mean, np.float32)[:, None, None]
+            x -= arrays.per_channel(self.mean, x)
         if self.std:
-            x /= np.asarray(self.std, np.float32)[:, None, None]
-        x = x if self.layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-        return x.reshape(len(x), *self.item) if self.item else x
+            x /= arrays.per_channel(self.std, x)
+        x = x if self.layout == "NCHW" else arrays.channels_last(x)
+        item = self.item or (self.features.item if self.features else ())
+        return x.reshape(len(x), *item) if item else x
 
     def typed(self, x: NDArray[np.float32], dtype: str) -> NDArray[np.generic]:
         """What `apply` gave in the network's element type; whole numbers are rounded to, half to even."""
-        if dtype == "uint8":
-            return np.rint(x).clip(0, 255).astype(np.uint8)
-        return x if dtype == "float32" else x.astype(dtype)
+        return x if dtype == "float32" else arrays.typed(x, dtype)
 
     def check(self, dtype: str) -> None:
         """Raise ValueError where the network's element type is another than declared, or cannot hold the values."""
@@ -75,24 +99,13 @@ class Preprocessing:
             raise ValueError("the network takes uint8: range must be [0, 255], without mean and std")
 
 
-def _resized(x: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    import torch
-    from torch.nn import functional
-
-    smaller = size[0] < x.shape[2] or size[1] < x.shape[3]
-    found = functional.interpolate(
-        torch.from_numpy(np.ascontiguousarray(x)), size, mode="bilinear", align_corners=False, antialias=smaller
-    )
-    array: NDArray[np.float32] = found.numpy()
-    return array
-
-
 @dataclass(frozen=True)
 class Slot:
     """What a model is opened for: its role, the items [C, H, W] that it will be given, and how it is to run.
 
-    `output` names the one that counts where a network has several, `classes` what its scores are of. `device`, as in
-    the audit file, and `batch`, the size of every forward pass, are for torch; ONNX files run on the processor in
+    `output` names the one that counts where a network has several, `classes` what its scores are of, `task` what they
+    are for. `device` is as in the audit file. `batch` is the size of every forward pass of torch and on CUDA; on the
+    processor ONNX files run in
     batches of any size. `trust_code` lets a file run code of its own.
     """
 
@@ -105,6 +118,7 @@ class Slot:
     threads: int = 1
     batch: int = 256
     trust_code: bool = False
+    task: TaskRecord = field(default_factory=TaskRecord)
 
     def class_names(self, found: tuple[str, ...], classes: int, label: str) -> tuple[str, ...]:
         """Names of the classes of a network in the order of its scores, () where nobody knows them.

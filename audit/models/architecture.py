@@ -11,7 +11,7 @@ from audit.models import files, network, weights
 from audit.models.adapter import Slot
 from audit.models.files import ModelFile
 from audit.models.graph import first_line
-from audit.models.network import TorchModel
+from audit.models.network import Runner, TorchModel
 from audit.userland import Factory
 
 _PREFIXES = ("module.", "_orig_mod.")
@@ -25,7 +25,7 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
     """
     tensors, identity = weights.parse(file), factory.identity()
     module = _filled(factory, tensors, file)
-    runner, classes = network.start(str(file.path), module, slot)
+    runner, outputs = network.start(str(file.path), module, slot)
     # Taken after the first pass: modules may fill caches in it.
     loaded = network.fingerprint(network.state(module), factory.target)
     path, digests = file.path, file.digests  # the file's bytes need not live as long as the model
@@ -36,6 +36,10 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
             raise AuditError(f"{factory.target}: its source changed during the audit", "Run the audit again.")
         network.require_unchanged(module, loaded, str(path))
 
+    def again() -> Runner:
+        read = files.again(path, slot.role, digests)
+        return network.start(str(path), _filled(factory, weights.parse(read), read), slot)[0]
+
     parameters, nonzero = weights.count(tensors.values())
     return TorchModel(
         name=file.path.name,
@@ -44,11 +48,12 @@ def load(file: ModelFile, factory: Factory, slot: Slot) -> TorchModel:
         size=file.size,
         parameters=parameters,
         nonzero=nonzero,
-        classes=classes,
-        class_names=slot.class_names((), classes, str(file.path)),
+        outputs=outputs,
+        class_names=slot.class_names((), outputs[0], str(file.path)),
         runner=runner,
         runtime=runner.runtime | {"architecture": factory.target, "architecture_sha256": identity},
         recheck=recheck,
+        again=again,
     )
 
 

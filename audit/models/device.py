@@ -44,7 +44,12 @@ def describe(device: torch.device) -> dict[str, str | int]:
     if device.type == "cpu":
         instructions = torch.backends.cpu.get_cpu_capability()
         return found | {"device": "cpu", "processor": processor(), "instructions": instructions}
-    return found | {
+    return found | hardware(device)
+
+
+def hardware(device: torch.device) -> dict[str, str | int]:
+    """A CUDA device and its libraries, as far as they can change an output; onnxruntime shares them with torch."""
+    return {
         "device": torch.cuda.get_device_name(device),
         "cuda": str(torch.version.cuda),
         "cudnn": _CUDNN.version() or 0,

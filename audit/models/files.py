@@ -98,6 +98,21 @@ def read(path: Path, role: Role) -> ModelFile:
     return ModelFile(path, form, digest.of_bytes(content), len(content), content)
 
 
+def again(path: Path, role: Role, digests: Mapping[str, str]) -> ModelFile:
+    """The file that was audited, read once more; raises AuditError where it is another now. `digests` as below."""
+    file = read(path, role)
+    if file.digest != digests[""]:
+        raise changed(path)
+    return file
+
+
+def changed(path: Path) -> AuditError:
+    """What is said of a file that is no longer the one that was audited."""
+    return AuditError(
+        f"{path}: changed during the audit", "The results belong to no file on disk; run the audit again."
+    )
+
+
 def verify_unchanged(path: Path, digests: Mapping[str, str]) -> None:
     """Raise AuditError where a file on disk is no longer the one that was audited; `digests` as of a ModelFile."""
     for place, sha256 in digests.items():
@@ -107,10 +122,7 @@ def verify_unchanged(path: Path, digests: Mapping[str, str]) -> None:
         except OSError:
             same = False
         if not same:
-            raise AuditError(
-                f"{file}: changed during the audit",
-                "The results belong to no file on disk; run the audit again.",
-            )
+            raise changed(file)
 
 
 def _recognise(head: bytes) -> Format:

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError
-from audit.models.adapter import Slot
-from audit.models.graph import HINT
+from audit.models import outputs
+from audit.models.adapter import Preprocessing, Slot
+from audit.models.graph import HINT, first_line
+from audit.models.outputs import UnfitError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -30,6 +32,22 @@ class Interface:
     item: tuple[int, ...]
     batch: int | None
     given: str
+
+    def feed(self, x: NDArray[np.float32], preprocessing: Preprocessing) -> dict[str, NDArray[np.generic]]:
+        """What a session takes for preprocessed items."""
+        return {self.taken: preprocessing.typed(x, self.dtype).reshape(len(x), *self.item)}
+
+    def described(self, freed: int | None) -> dict[str, str | int]:
+        """What of its form could change an output, or which of several it is."""
+        fixed = {} if self.batch is None else {"batch": self.batch}
+        without = {} if freed is None else {"batch": f"any, in the file {freed}"}
+        return {"output": self.given, **fixed, **without}
+
+
+def failure(path: Path, shape: tuple[int, ...], error: Exception) -> AuditError:
+    """What to raise where a network fails on items of a shape."""
+    sizes = " × ".join(map(str, shape))
+    return AuditError(f"{path}: fails on inputs of {sizes} ({first_line(error)})", HINT)
 
 
 def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path) -> Interface:
@@ -103,7 +121,8 @@ def _item(declared: list[int | str | None], slot: Slot, path: Path) -> tuple[int
     """
     expected = slot.preprocessing.model_shape(slot.shape)
     fixed = [size for size in declared if isinstance(size, int)]
-    row = sum(size > 1 for size in slot.shape) <= 1
+    # Of items that are no images the axes are their own, and must not be taken for others either.
+    row = sum(size > 1 for size in (slot.shape if slot.preprocessing.features is None else expected)) <= 1
     if len(declared) == len(expected) and all(
         size == e for size, e in zip(declared, expected, strict=True) if isinstance(size, int)
     ):
@@ -116,24 +135,14 @@ def _item(declared: list[int | str | None], slot: Slot, path: Path) -> tuple[int
     sizes = " × ".join(map(str, declared)) or "no size"
     raise AuditError(
         f"{path}: takes inputs of {sizes}, but the data are {' × '.join(map(str, expected))} "
-        f"({slot.preprocessing.layout[1:]})",
+        f"({slot.preprocessing.layout[1:] if slot.preprocessing.features is None else 'features'})",
         "Use the test set that belongs to this model, or declare layout or resize in the audit file.",
     )
 
 
-def scores(out: Any, items: int, path: Path) -> NDArray[np.float32]:
-    """The class scores of `items` items, float32 [N, classes]; axes of length 1 behind the classes are dropped.
-
-    Raises AuditError for any other shape.
-    """
-    if not isinstance(out, np.ndarray) or out.ndim < 2 or len(out) != items or prod(out.shape[1:]) != out.shape[1]:
-        raise AuditError(
-            f"{path}: gives outputs of shape {np.shape(out)} for {items} items, not ({items}, classes)",
-            "Export the classifier with one score per class.",
-        )
-    if out.shape[1] < 2:
-        raise AuditError(
-            f"{path}: gives one score for each item, not one per class",
-            "Export the classifier with one score per class.",
-        )
-    return out.reshape(items, -1).astype(np.float32, copy=False)
+def scores(out: Any, items: int, slot: Slot, path: Path) -> NDArray[np.float32]:
+    """The outputs of `items` items as `outputs.fitted` gives them; its errors become AuditErrors that name the file."""
+    try:
+        return outputs.fitted(np.asarray(out), items, slot)
+    except UnfitError as error:
+        raise AuditError(f"{path}: {error}", error.advice) from error

@@ -4,6 +4,7 @@ torch is imported only where weights are loaded.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -46,12 +47,13 @@ def load(entry: ModelEntry, base: Path, slot: Slot, *, examined: Mapping[str, st
 def parse_untrusted(entry: ModelEntry, base: Path, slot: Slot) -> dict[str, str]:
     """Open a file as far as that needs no code of the user's: a network runs, weights are read and counted.
 
-    A program in a file runs here too where the slot trusts it. Gives the digests of all files that were examined. Meant
-    for a process with limits, before `load`; raises AuditError for anything unusable.
+    A program in a file runs here too where the slot trusts it; an ONNX file runs on the processor, for the libraries of
+    CUDA fit into no limits. Gives the digests of all files that were examined. Meant for a process with limits, before
+    `load`; raises AuditError for anything unusable.
     """
     file = _read(base / entry.model, slot.role)
     if file.format is Format.ONNX:
-        onnx.load(file, slot)
+        onnx.load(file, replace(slot, device="cpu"))
     elif entry.architecture is None and (program := _program(file)) is not None:
         program(slot, base)
     else:

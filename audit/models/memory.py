@@ -31,13 +31,17 @@ def of_module(module: Module, slot: Slot) -> TorchModel:
     label = f"the {slot.role}'s module"
     if not isinstance(module, Module):
         raise AuditError(f"{label}: is {type(module).__name__}, not a torch.nn.Module", "Hand over a torch.nn.Module.")
-    runner, classes = network.start(label, network.copied(module, label), slot)
+    kept = network.copied(module, label).to("cpu")  # never run: it is what the network is loaded from once more
+    runner, outputs = network.start(label, network.copied(module, label), slot)
     program, tensors = _program(runner), network.state(runner.module)
     known = program or network.fingerprint(tensors, label)
 
     def recheck() -> None:
         if (_program(runner) or network.fingerprint(network.state(runner.module), label)) != known:
             raise AuditError(f"{label}: changed during the audit", "Give a module whose forward pass changes nothing.")
+
+    def again() -> Runner:
+        return network.start(label, network.copied(kept, label), slot)[0]
 
     parameters, nonzero = weights.count(tensors.values())
     return TorchModel(
@@ -47,11 +51,12 @@ def of_module(module: Module, slot: Slot) -> TorchModel:
         size=sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         parameters=parameters,
         nonzero=nonzero,
-        classes=classes,
-        class_names=slot.class_names((), classes, label),
+        outputs=outputs,
+        class_names=slot.class_names((), outputs[0], label),
         runner=runner,
         runtime=runner.runtime | ({} if program else _by_weights(runner.module)),
         recheck=recheck,
+        again=again,
         deviations=() if program else (f"identity of the {slot.role}: weights only",),
     )
 

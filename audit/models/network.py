@@ -7,7 +7,6 @@ every forward pass has the size that the plan fixes, short batches being filled 
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, get_args
 
 import torch
@@ -17,21 +16,22 @@ from torch.nn import Module
 from audit import digest
 from audit.errors import AuditError
 from audit.findings import Missing
-from audit.models import torch_structure
+from audit.models import outputs, torch_structure
 from audit.models.adapter import Dtype, Preprocessing, Slot
 from audit.models.device import describe, reproducible, resolve_device
 from audit.models.graph import first_line
+from audit.models.outputs import UnfitError
 from audit.models.torch_structure import OpaqueError
 from audit.structure import UNKNOWN, Structure
 from audit.types import Role
 
 _NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled")
-_HINT = "Give a torch.nn.Module that takes one batch of images and gives one row of class scores per image."
+_HINT = "Give a torch.nn.Module that takes one batch of items and gives one row of floating-point scores per item."
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A module on its device: float32 [N, C, H, W] in [0, 1], N > 0 → raw outputs float32 [N, classes] on the CPU."""
+    """A module on its device: float32 [N, C, H, W] in [0, 1], N > 0 → raw outputs float32 [N, *outputs] on the CPU."""
 
     label: str
     module: Module
@@ -63,8 +63,7 @@ class Runner:
         return typed[rows].to(self.device)
 
     def _forward(self, x: Tensor) -> Tensor:
-        out = self._checked(self._chosen(self.module(self.feed(x))))
-        return out[: len(x)].to("cpu", torch.float32)
+        return self._fitted(self._chosen(self.module(self.feed(x))))[: len(x)]
 
     def _chosen(self, out: Any) -> Any:
         """The output that the audit file names: a key, or a place in a tuple."""
@@ -88,19 +87,15 @@ class Runner:
             )
         return named[self.slot.output]
 
-    def _checked(self, given: Any) -> Tensor:
+    def _fitted(self, given: Any) -> Tensor:
         if not isinstance(given, Tensor):
             raise AuditError(f"{self.label}: gives {type(given).__name__}, not a tensor", _HINT)
-        size = self.slot.batch
-        # Axes of length 1 behind the classes are dropped.
-        out: Tensor = given.flatten(1) if given.ndim > 2 and prod(given.shape[2:]) == 1 else given
-        if out.ndim != 2 or len(out) != size or out.shape[1] < 2 or not out.is_floating_point():
-            raise AuditError(
-                f"{self.label}: gives {out.dtype} of shape {tuple(out.shape)} for {size} items, "
-                f"not floating-point ({size}, classes)",
-                _HINT,
-            )
-        return out
+        if not given.is_floating_point():
+            raise AuditError(f"{self.label}: gives {given.dtype}, not floating-point numbers", _HINT)
+        try:
+            return torch.from_numpy(outputs.fitted(given.to("cpu", torch.float32).numpy(), self.slot.batch, self.slot))
+        except UnfitError as error:
+            raise AuditError(f"{self.label}: {error}", error.advice) from error
 
     @property
     def runtime(self) -> dict[str, str | int]:
@@ -113,7 +108,10 @@ class Runner:
 
 @dataclass(frozen=True)
 class TorchModel:
-    """A runner and what is known of it; `recheck` raises AuditError where it is no longer what was loaded."""
+    """A runner and what is known of it.
+
+    `recheck` raises AuditError where it is no longer what was loaded; `again` loads it once more.
+    """
 
     name: str
     format: str
@@ -121,11 +119,12 @@ class TorchModel:
     size: int
     parameters: int
     nonzero: int
-    classes: int
+    outputs: tuple[int, ...]
     class_names: tuple[str, ...]
     runner: Runner
     runtime: Mapping[str, str | int]
     recheck: Callable[[], None]
+    again: Callable[[], Runner]
     deviations: tuple[str, ...] = ()
 
     @property
@@ -152,16 +151,20 @@ class TorchModel:
         except (Exception, SystemExit) as error:  # code of others, and operators that cannot be watched
             return Missing(UNKNOWN, f"{self.name}: its weights could not be watched ({first_line(error)})")
 
+    def reopen(self) -> "TorchModel":
+        """The same network in a module of its own; raises AuditError where its files are others now."""
+        return replace(self, runner=self.again())
+
     def verify_unchanged(self) -> None:
         """Raise AuditError where what was audited is not what is there now."""
         self.recheck()
 
 
-def start(label: str, module: Module, slot: Slot) -> tuple[Runner, int]:
+def start(label: str, module: Module, slot: Slot) -> tuple[Runner, tuple[int, ...]]:
     """Put a module into inference mode on the device of its slot and run blank items.
 
-    Gives the runner and the number of classes. It is strict unless the module uses an operation that has no
-    deterministic implementation; it takes the element type of its first floating-point parameter, unless another is
+    Gives the runner and the shape of its outputs of one item. It is strict unless the module uses an operation without
+    a deterministic implementation; it takes the element type of its first floating-point parameter, unless another is
     declared. Raises AuditError where the module fails.
     """
     target = resolve_device(slot.device)
@@ -172,12 +175,12 @@ def start(label: str, module: Module, slot: Slot) -> tuple[Runner, int]:
     runner = Runner(label, module, slot, target, _dtype(module, slot, label))
     blank = torch.zeros(2, *slot.shape, device="cpu")
     try:
-        return runner, runner(blank).shape[1]
+        return runner, tuple(runner(blank).shape[1:])
     except AuditError as error:
         if not any(text in error.what for text in _NOT_DETERMINISTIC):
             raise
     lenient = replace(runner, strict=False)
-    return lenient, lenient(blank).shape[1]
+    return lenient, tuple(lenient(blank).shape[1:])
 
 
 def _dtype(module: Module, slot: Slot, label: str) -> str:

@@ -1,7 +1,7 @@
-"""ONNX files on onnxruntime's CPU provider: the engine of record.
+"""ONNX files on onnxruntime: on the processor the engine of record.
 
-It is bit-stable across runs, processes and batch sizes with all graph optimisations on (`ENABLE_ALL`), which
-torch is not. A file is read once; what is hashed are the bytes that are run.
+There it is bit-stable across runs, processes and batch sizes with all graph optimisations on (`ENABLE_ALL`), which
+torch and CUDA are not. A file is read once; what is hashed are the bytes that are run.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from audit.errors import AuditError
 from audit.findings import Missing
-from audit.models import external, files, graph, interface, onnx_structure
+from audit.models import external, files, graph, interface, onnx_structure, provider
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format, ModelFile
-from audit.models.graph import HINT, first_line
 from audit.models.interface import Interface
 from audit.runtime import processor
 from audit.structure import Structure
@@ -26,16 +25,18 @@ from audit.types import Role
 
 if TYPE_CHECKING:
     import onnxruntime
+    import torch
     from torch import Tensor
 
-_PROVIDER = "CPUExecutionProvider"
+    from audit.models.onnx_cuda import CudaNetwork
+
 _SAME = 1e-5
 """Of the largest score: how far kernels for another batch size may move one."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A session and its interface: float32 [N, …] as the preprocessing leaves it → scores float32 [N, classes].
+    """A session on the processor: float32 [N, …] as the preprocessing leaves it → outputs float32 [N, *outputs].
 
     Where the file fixes its batch at B, `freed` says that a copy without that limit runs in its place; else items run
     in pieces of B, the last one filled up with copies of its first.
@@ -44,20 +45,15 @@ class Network:
     path: Path
     session: "onnxruntime.InferenceSession"
     interface: Interface
-    preprocessing: Preprocessing
+    slot: Slot
     freed: int | None = None
 
     def __call__(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Raises AuditError, naming the file, for whatever goes wrong inside."""
-        fed, size = self.feed(x)[self.interface.taken], self.interface.batch
+        fed, size = self.interface.feed(x, self.slot.preprocessing)[self.interface.taken], self.interface.batch
         if size is None:
             return self._run(fed)
         return np.concatenate([self._piece(fed[start : start + size], size) for start in range(0, len(fed), size)])
-
-    def feed(self, x: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
-        """What the session takes for preprocessed items."""
-        typed = self.preprocessing.typed(x, self.interface.dtype)
-        return {self.interface.taken: typed.reshape(len(x), *self.interface.item)}
 
     def _piece(self, fed: NDArray[np.generic], size: int) -> NDArray[np.float32]:
         return self._run(fed[np.arange(size) % len(fed)])[: len(fed)]
@@ -65,22 +61,25 @@ class Network:
     def _run(self, fed: NDArray[np.generic]) -> NDArray[np.float32]:
         try:
             out = self.session.run([self.interface.given], {self.interface.taken: fed})[0]
-        except Exception as error:  # as in _session
-            shape = " × ".join(map(str, fed.shape[1:]))
-            raise AuditError(f"{self.path}: fails on inputs of {shape} ({first_line(error)})", HINT) from error
-        return interface.scores(out, len(fed), self.path)
+        except Exception as error:  # as in provider._session
+            raise interface.failure(self.path, fed.shape[1:], error) from error
+        return interface.scores(out, len(fed), self.slot, self.path)
+
+    def scores(self, x: "Tensor") -> "Tensor":
+        """Of items as the audit has them."""
+        import torch
+
+        return torch.from_numpy(self(self.slot.preprocessing.apply(x.numpy())))
 
     @property
-    def described(self) -> dict[str, str | int]:
-        """What of its form could change an output, or which of several it is."""
-        fixed = {} if self.interface.batch is None else {"batch": self.interface.batch}
-        freed = {} if self.freed is None else {"batch": f"any, in the file {self.freed}"}
-        return {"output": self.interface.given, **fixed, **freed}
+    def runtime(self) -> dict[str, str | int]:
+        """What computes, and what of it can change an output."""
+        return {"provider": provider.CPU, "optimisation": "all", "threads": self.slot.threads, "processor": processor()}
 
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A loaded network: callable on float32 [N, C, H, W] in [0, 1]; gives raw outputs float32 [N, classes]."""
+    """A loaded network: callable on float32 [N, C, H, W] in [0, 1]; gives raw outputs float32 [N, *outputs]."""
 
     slot: Slot
     path: Path
@@ -89,16 +88,14 @@ class OnnxModel:
     size: int
     parameters: int
     nonzero: int
-    classes: int
+    outputs: tuple[int, ...]
     class_names: tuple[str, ...]
-    network: Network
+    network: "Network | CudaNetwork"
     format: str = Format.ONNX.value
     deviations: tuple[str, ...] = ()
 
     def __call__(self, x: "Tensor", /) -> "Tensor":
-        import torch
-
-        return torch.from_numpy(self.network(self.slot.preprocessing.apply(x.numpy())))
+        return self.network.scores(x)
 
     @property
     def role(self) -> Role:
@@ -115,14 +112,8 @@ class OnnxModel:
         """What ran: it enters the key of every observation."""
         import onnxruntime
 
-        return {
-            "engine": "onnxruntime",
-            "version": onnxruntime.__version__,
-            "provider": _PROVIDER,
-            "optimisation": "all",
-            "threads": self.slot.threads,
-            "processor": processor(),
-        } | self.network.described
+        engine: dict[str, str | int] = {"engine": "onnxruntime", "version": onnxruntime.__version__}
+        return engine | self.network.runtime | self.network.interface.described(self.network.freed)
 
     @property
     def name(self) -> str:
@@ -131,18 +122,26 @@ class OnnxModel:
 
     def structure(self) -> Structure | Missing:
         """What its weights really are, as onnxruntime computes them for blank items."""
-        file = external.complete(files.read(self.path, self.role))
-        if file.sha256 != self.sha256:
-            raise AuditError(f"{self.path}: changed during the audit", "Run the audit again.")
+        file = self._file()
         items = self.network.interface.batch or self.network.freed or 1
         given, run = self.network.interface.given, partial(self._run_blank, items)
         return onnx_structure.of(file.content, self.path, given, items, run)
 
     def _run_blank(self, items: int, content: bytes, outputs: list[str]) -> list[NDArray[np.generic]]:
-        session = _session(content, self.path, self.slot.threads)
-        x = np.zeros((items, *self.slot.shape), np.float32)
-        found: list[NDArray[np.generic]] = session.run(outputs, self.network.feed(self.slot.preprocessing.apply(x)))
+        session, preprocessing = provider.on_processor(content, self.path, self.slot.threads), self.slot.preprocessing
+        x = preprocessing.apply(np.zeros((items, *self.slot.shape), np.float32))
+        found: list[NDArray[np.generic]] = session.run(outputs, self.network.interface.feed(x, preprocessing))
         return found
+
+    def reopen(self) -> "OnnxModel":
+        """The same network in a session of its own; raises AuditError where its files are others now."""
+        return load(self._file(), self.slot)
+
+    def _file(self) -> ModelFile:
+        file = external.complete(files.again(self.path, self.role, self.digests))
+        if file.digests != self.digests:
+            raise files.changed(self.path)
+        return file
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file on disk is no longer the one that was audited."""
@@ -150,14 +149,17 @@ class OnnxModel:
 
 
 def load(file: ModelFile, slot: Slot) -> OnnxModel:
-    """Check and start a model; raises AuditError for anything unusable."""
-    path = file.path
+    """Check and start a model; raises AuditError for anything unusable.
+
+    What a file holds is found out on the processor, and the same whatever it runs on.
+    """
+    path, device = file.path, provider.resolve(slot.device)
     stored = graph.examine(file.content, path)
     network = _network(file.content, path, slot)
     if network.interface.batch is not None and graph.may_be_freed(file.content, path):
         network = _freed(network, file.content, slot) or network
     blank = slot.preprocessing.apply(np.zeros((2, *slot.shape), np.float32))
-    classes = network(blank).shape[1]
+    outputs = network(blank).shape[1:]
     return OnnxModel(
         slot=slot,
         path=path,
@@ -166,15 +168,23 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
         size=file.size,
         parameters=stored.parameters,
         nonzero=stored.nonzero,
-        classes=classes,
-        class_names=slot.class_names(stored.class_names, classes, str(path)),
-        network=network,
+        outputs=outputs,
+        class_names=slot.class_names(stored.class_names, outputs[0], str(path)),
+        network=network if device is None else _moved(network, file.content, device),
     )
 
 
+def _moved(network: Network, content: bytes, device: "torch.device") -> "CudaNetwork":
+    """The same network on a CUDA device."""
+    from audit.models import onnx_cuda
+
+    runs = content if network.freed is None else graph.without_batch(content)
+    return onnx_cuda.start(runs, network.path, network.interface, network.slot, device, network.freed)
+
+
 def _network(content: bytes, path: Path, slot: Slot) -> Network:
-    session = _session(content, path, slot.threads)
-    return Network(path, session, interface.of(session, slot, path), slot.preprocessing)
+    session = provider.on_processor(content, path, slot.threads)
+    return Network(path, session, interface.of(session, slot, path), slot)
 
 
 def _freed(fixed: Network, content: bytes, slot: Slot) -> Network | None:
@@ -193,20 +203,3 @@ def _freed(fixed: Network, content: bytes, slot: Slot) -> Network | None:
     expected = fixed(x)
     bound = _SAME * float(np.abs(expected).max(initial=0.0))
     return free if found.shape == expected.shape and bool((np.abs(found - expected) <= bound).all()) else None
-
-
-def _session(content: bytes, path: Path, threads: int) -> "onnxruntime.InferenceSession":
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
-    # Otherwise bytes that look like onnxruntime's own format as well would run as that, unchecked.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    try:
-        return ort.InferenceSession(content, options, providers=[_PROVIDER])
-    except Exception as error:  # onnxruntime raises from unrelated hierarchies, some of them private
-        raise AuditError(f"{path}: onnxruntime cannot load it ({first_line(error)})", HINT) from error

@@ -70,7 +70,7 @@ def of(content: bytes, path: Path, output: str, items: int, run: Run) -> Structu
         raise
     except _Opaque as what:
         return Missing(UNKNOWN, f"{path.name}: {what} cannot be looked into")
-    except Exception as error:  # as in onnx._session: onnxruntime raises from unrelated hierarchies
+    except Exception as error:  # as in provider._session: onnxruntime raises from unrelated hierarchies
         return Missing(UNKNOWN, f"{path.name}: its weights could not be computed ({first_line(error)})")
 
 

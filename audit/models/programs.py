@@ -21,7 +21,7 @@ from audit.models.adapter import Slot
 from audit.models.archive import Held
 from audit.models.files import ModelFile
 from audit.models.graph import first_line
-from audit.models.network import TorchModel
+from audit.models.network import Runner, TorchModel
 from audit.userland import importable
 
 _HINT = "Export the network as ONNX, or save its weights and name its architecture."
@@ -57,13 +57,18 @@ def load(file: ModelFile, held: Held, slot: Slot, base: Path) -> TorchModel:
     label = str(file.path)
     with importable(base.resolve()):
         module, batch = _module(file, held)
-        runner, classes = network.start(label, module, replace(slot, batch=batch or slot.batch))
+        fitting = replace(slot, batch=batch or slot.batch)
+        runner, outputs = network.start(label, module, fitting)
     tensors = network.state(module)
     loaded, path, digests = network.fingerprint(tensors, label), file.path, file.digests
 
     def recheck() -> None:
         files.verify_unchanged(path, digests)
         network.require_unchanged(module, loaded, label)
+
+    def again() -> Runner:
+        with importable(base.resolve()):
+            return network.start(label, _module(files.again(path, slot.role, digests), held)[0], fitting)[0]
 
     parameters, nonzero = weights.count(tensors.values())
     sources: dict[str, str | int] = {"architecture_sha256": memory.sources(module)} if held is Held.PICKLE else {}
@@ -74,11 +79,12 @@ def load(file: ModelFile, held: Held, slot: Slot, base: Path) -> TorchModel:
         size=file.size,
         parameters=parameters,
         nonzero=nonzero,
-        classes=classes,
-        class_names=slot.class_names((), classes, label),
+        outputs=outputs,
+        class_names=slot.class_names((), outputs[0], label),
         runner=runner,
         runtime=runner.runtime | sources,
         recheck=recheck,
+        again=again,
         deviations=(f"the {slot.role} is {held.value}: code from its file ran, as --trust-code allows",),
     )
 

@@ -8,10 +8,11 @@ from pydantic import Field, JsonValue, StringConstraints, field_validator, model
 
 from audit import digest
 from audit.configuration import Settings
+from audit.contracts import Context
 from audit.errors import AuditError
 from audit.evidence import CriterionRecord, SettingsRecord, WaiverRecord
 from audit.policy.patterns import Pattern, special
-from audit.types import Claim, Sense, Unit
+from audit.types import Claim, Sense, TaskKind, Unit
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 """A text that says something."""
@@ -63,8 +64,9 @@ class CriterionEntry(Settings):
 class ReferenceFloor(Settings):
     """Below this accuracy of the reference nothing can be said about a drop; all figures in percent.
 
-    On clean data the floor is the largest of `clean`, `times_chance` × chance level, and the accuracy declared for
-    the reference in the audit file minus `below_declared`. Twice the chance level of two classes would be 100 %:
+    On clean data the floor is the largest of `clean`, what the best single answer gets right of the test set,
+    `times_chance` × chance level, and the accuracy declared for the reference in the audit file minus `below_declared`.
+    Twice the chance level of two classes would be 100 %:
     what chance demands ends halfway between chance and perfection. Under every other condition the floor is the
     share `elsewhere` of the reference's own clean accuracy.
     """
@@ -74,11 +76,17 @@ class ReferenceFloor(Settings):
     below_declared: float = Field(1.0, ge=0, lt=100)
     elsewhere: float = Field(50.0, gt=0, le=100)
 
-    def resolve(self, classes: int, declared: float | None) -> float:
-        """The floor on clean data as a fraction."""
-        chance = 100 / classes
+    def resolve(self, context: Context, declared: float | None) -> float:
+        """The floor on clean data as a fraction; without classes there is no chance level."""
+        chance = 100 / len(context.classes) if context.classes else 0.0
         demanded = min(self.times_chance * chance, (100 + chance) / 2)
-        floor = max(self.clean, demanded, -math.inf if declared is None else declared - self.below_declared)
+        stated = -math.inf if declared is None else declared - self.below_declared
+        floor = max(self.clean, demanded, stated, 100 * context.chance)
+        if floor >= 100 and context.chance == 1:
+            raise AuditError(
+                "one and the same answer is right for every item of the test set",
+                "Use a test set with different answers; for values, a tolerance below their spread.",
+            )
         if floor >= 100:
             raise AuditError(
                 f"the reference floor would be {floor:g} %, which no reference can exceed",
@@ -119,6 +127,9 @@ class PolicyFile(Settings):
     title: str = ""
     alpha: float = Field(gt=0, le=0.1, description="one-sided error probability of every verdict")
     accept: tuple[Literal["PASS"]] | tuple[Literal["PASS"], Literal["CONDITIONAL PASS"]] = ("PASS",)
+    tasks: Annotated[tuple[TaskKind, ...], Field(min_length=1)] | None = Field(
+        None, description="the tasks that its limits are for; without this, any whose checks promise their claims"
+    )
     checks: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="the checks that run; without this, all"
     )

@@ -1,7 +1,7 @@
 """`policy show`: every limit in force, as text."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from audit import digest
@@ -15,10 +15,17 @@ from audit.policy.expanding import as_written
 from audit.policy.reading import Source
 from audit.policy.resolving import record, resolve
 from audit.report.rows import clean
-from audit.types import Claim, Role
+from audit.types import Claim, Role, TaskKind
 
 GENERIC = Context(tuple(f"class {number}" for number in range(10)), tuple(Role))
 """What checks are asked in where no audit is at hand: ten classes, and every role."""
+
+
+def generic(source: Source) -> Context:
+    """The same for the first task that a policy is for; where values are estimated, there are no classes."""
+    task = (source.file.tasks or (GENERIC.task,))[0]
+    return replace(GENERIC, task=task, classes=() if task is TaskKind.REGRESSION else GENERIC.classes)
+
 
 Asks = Callable[[Source], Asked]
 """Asks the checks of a policy, with its settings, what they promise."""
@@ -46,8 +53,9 @@ def preview(source: Source, ask: Asks) -> Preview:
 
 def outline(source: Source, why: str) -> Preview:
     """The policy with its criteria as they are written."""
-    floor = source.file.reference_floor.resolve(len(GENERIC.classes), None)
-    criteria = (*standing.criteria(GENERIC.roles, floor), *as_written(source))
+    context = generic(source)
+    floor = source.file.reference_floor.resolve(context, None)
+    criteria = (*standing.criteria(context, floor), *as_written(source))
     return Preview(source, record(source, floor, criteria), why)
 
 

@@ -13,7 +13,7 @@ from audit.plan import Asked
 from audit.policy import standing, waiving
 from audit.policy.expanding import Limit, expand
 from audit.policy.reading import Source
-from audit.types import Claim, Criterion, Policy, Sense, Unit, Verdict
+from audit.types import Claim, Criterion, Policy, Sense, TaskKind, Unit, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,12 @@ def bind(source: Source, asked: Asked, declared: float | None, today: date | Non
 
 def resolve(source: Source, asked: Asked, declared: float | None, today: date | None = None) -> Resolution:
     """As `bind`, with all problems together."""
-    floor = source.file.reference_floor.resolve(len(asked.context.classes), declared)
-    always = standing.criteria(asked.context.roles, floor)
+    floor = source.file.reference_floor.resolve(asked.context, declared)
+    always = standing.criteria(asked.context, floor)
     limits, faults = expand(source, tuple(asked.claims))
     own = tuple(_judged(limit.record, asked.metrics) for limit in limits)
     problems = (
+        *_unmeant(source, asked.context.task),
         *source.unknown_checks([check.name for check in asked.checks]),
         *_unpromised(source, always, asked),
         *faults,
@@ -50,6 +51,15 @@ def resolve(source: Source, asked: Asked, declared: float | None, today: date | 
         *waiving.problems(source, (*always, *own), today or datetime.now(UTC).date()),
     )
     return Resolution(record(source, floor, (*always, *own)), problems)
+
+
+def _unmeant(source: Source, task: TaskKind) -> Iterator[AuditError]:
+    """That a policy is not for the task of the audit."""
+    if source.file.tasks is not None and task not in source.file.tasks:
+        yield AuditError(
+            f"{source.key('tasks')}: {source.file.id!r} is for {' and '.join(source.file.tasks)}, not for {task}",
+            "Name a policy for what the models do, such as standard or values, or correct kind in [task].",
+        )
 
 
 def _judged(own: CriterionRecord, metrics: Mapping[str, Metric]) -> CriterionRecord:

@@ -10,13 +10,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import JsonValue
 
-from audit.evidence import DataRecord, Evidence, FindingRecord
-from audit.report import curves, levels, numbers, plots, scopes, sentences, templates, weights
+from audit.evidence import DataRecord, Evidence, FindingRecord, RoleName
+from audit.report import curves, levels, losses, numbers, plots, scopes, sentences, templates, weights
 from audit.report.rows import MARKS, clean
 from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results
 
 MOST_CLASSES = 200
 MOST_WAIVED = 5
+_ROLES: tuple[RoleName, ...] = ("candidate", "reference", "baseline", "origin")
 
 
 def render(evidence: Evidence) -> str:
@@ -51,7 +52,9 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "results": found,
         "others": sorted((it for it in evidence.body.findings if it.claim not in judged | tabled), key=_place),
         "metrics": _metrics(evidence),
-        "models": [record for role in ("candidate", "reference", "baseline") if (record := model(evidence, role))],
+        "models": [
+            record for role in ("candidate", "reference", "baseline", "origin") if (record := model(evidence, role))
+        ],
         "classes": _classes,
         "command": shlex.join(evidence.run.command),
         "confidence": numbers.percent(1 - evidence.body.policy.alpha),
@@ -71,6 +74,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "level_tables": levels.tables(panels),
         "weights": weights,
         "layers": weights.layers(evidence),
+        "losses": losses.steps(evidence),
         "most_waived": MOST_WAIVED,
         "drawn": min(total, plots.MOST_ROWS),
         "total": total,

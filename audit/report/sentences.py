@@ -6,7 +6,7 @@ that a model is safe; parts of a result are individual statements, only the over
 
 from collections.abc import Sequence
 
-from audit.evidence import Evidence, PolicyRecord, ProbeRecord
+from audit.evidence import Adapter, DataRecord, Evidence, PolicyRecord, ProbeRecord, TaskRecord
 from audit.report import numbers
 from audit.report.rows import Row, clean
 from audit.report.view import Results, name
@@ -14,6 +14,46 @@ from audit.report.view import Results, name
 NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
 NEAR_TIES = "near-ties"  # the reason code of a PASS that would not survive another machine
 _MILLION = "more than a million"
+
+
+def task(record: TaskRecord) -> str:
+    """What the models are for, and what counts as right."""
+    parts = (
+        [f"{record.absolute:.10g}"] * bool(record.absolute)
+        + [f"{100 * record.relative:.10g} % of the value that it is compared with"] * bool(record.relative)
+    )  # fmt: skip
+    tolerance = " + ".join(parts)
+    match record.kind:
+        case "classification":
+            return "classification: one class for each item"
+        case "segmentation":
+            return f"segmentation: one class for each pixel; those labelled {record.ignore} count for nothing"
+        case "regression":
+            return f"regression: right is an item whose every value is within {tolerance}"
+        case "control":
+            end = "smallest" if record.rule == "argmin" else "largest"
+            return f"control: the {end} output decides; deviations are in units of {tolerance}"
+
+
+def form(data: DataRecord) -> str:
+    """What the items of a data set are."""
+    if data.features is None:
+        return f"{' × '.join(map(str, data.shape))}, {data.stored}"
+    return f"{' × '.join(map(str, data.features.item))} features, each within bounds that are stated in evidence.json"
+
+
+def fed(adapter: Adapter) -> str:
+    """How a model is fed, and what it gives."""
+    mean, std = (", ".join(map(str, values)) for values in (adapter.mean, adapter.std))
+    of_images = f"{adapter.layout}, values {adapter.range[0]} to {adapter.range[1]}"
+    parts = [
+        of_images if adapter.features is None else "values in the units of the data",
+        f"mean {mean}, standard deviation {std}",
+        *([f"resized to {' × '.join(map(str, adapter.resize))}"] if adapter.resize else []),
+        *([f"items of {' × '.join(map(str, adapter.item))}"] if adapter.item else []),
+        *([adapter.dtype] if adapter.dtype != "auto" else []),
+    ]
+    return f"{', '.join(parts)}; outputs: {adapter.outputs}"
 
 
 def headline(evidence: Evidence, results: Results) -> str:

@@ -6,12 +6,12 @@ there), and because a softmax on top of a softmax would make any two networks lo
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Columns, Side
+from audit.contracts import Batch, Columns, Manifest, Side
 from audit.findings import Missing
 from audit.types import OutputKind
 
@@ -25,12 +25,30 @@ _TINY = float(np.finfo(np.float32).tiny)
 _TOGETHER = 2**18
 """Outputs of a network that are compared at once."""
 Floats = NDArray[np.float64]
+RIGHT = ("right_reference", "right_candidate", "lost", "won")
+"""Pair columns of every task that has targets."""
+
+
+def outcome(reference: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> Columns:
+    """The columns RIGHT from what both models get right."""
+    columns = (reference, candidate, reference & ~candidate, ~reference & candidate)
+    return dict(zip(RIGHT, columns, strict=True))
+
+
+def most_frequent(labels: NDArray[Any]) -> float:
+    """Share of the most frequent label of [N]; 0 where items have none."""
+    named = labels[labels >= 0]
+    return float(np.bincount(named).max() / len(labels)) if len(named) else 0.0
 
 
 class Classification:
     """The task of naming one of K classes."""
 
-    ordered: ClassVar[frozenset[str]] = frozenset({"rank_reference", "rank_candidate", "agree"})
+    ordered: ClassVar[frozenset[str]] = frozenset({"rank_reference", "rank_candidate", "agree", *RIGHT})
+
+    def chance(self, found: Manifest, /) -> float:
+        """Share of the most frequent class; 0 without labels."""
+        return most_frequent(found.labels)
 
     def observe(self, out: "Tensor", batch: Batch, /) -> Columns:
         """Keep the raw outputs: {"output": float32 [N, K]}."""
@@ -68,7 +86,7 @@ class Classification:
         return near, turning
 
     def compare(self, labels: NDArray[np.int64], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
-        """Pair columns [N]: ranks of the label, agreement, and distances between the two softmax outputs.
+        """Pair columns [N]: flags as of every task, ranks of the label, and distances between the two softmax outputs.
 
         `rank_*`: classes placed before the label (0 is right); among equals the lower index comes first, as in
         argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991);
@@ -150,7 +168,7 @@ def _ranks(labels: NDArray[np.int64], reference: Side, other: Side, *, adverse: 
         ranks = _best_rank(first, labels, reference.noise), _worst_rank(second, labels, other.noise)
     else:
         ranks = _rank(first, labels), _rank(second, labels)
-    return {"rank_reference": ranks[0], "rank_candidate": ranks[1]}
+    return {"rank_reference": ranks[0], "rank_candidate": ranks[1], **outcome(ranks[0] == 0, ranks[1] == 0)}
 
 
 def _rank(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
