@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audit.digest import Json
 from audit.findings import Finding, Metric, Missing
+from audit.gradients import Gradients
 from audit.parity import Parity
 from audit.structure import Structure
 from audit.types import PAIR, Claim, DataRole, OutputKind, Role, TaskKind
@@ -197,6 +198,10 @@ class Model(Protocol):
         """What its weights really are; Missing where that cannot be told."""
         ...
 
+    def gradients(self, x: "Tensor", /) -> Gradients | Missing:
+        """Whether its gradients at items like these can be trusted; Missing where it has none."""
+        ...
+
     def reopen(self) -> "Model":
         """The same network, loaded once more from what was hashed."""
         ...
@@ -325,6 +330,10 @@ class LedgerView(Protocol):
         """What the weights of a model are; of a check that asked for it."""
         ...
 
+    def gradients(self, role: Role, /) -> Gradients | Missing:
+        """Whether a model has gradients, and whence; of a check that asked for it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -343,11 +352,15 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a check needs and what it promises in return: probes, and with `structure` the weights of all models."""
+    """What a check needs and what it promises in return.
+
+    Probes; with `structure` the weights of all models, with `gradients` whether they have gradients to be trusted.
+    """
 
     probes: tuple[Probe, ...]
     claims: tuple[Claim, ...]
     structure: bool = False
+    gradients: bool = False
 
 
 class Check(Protocol):

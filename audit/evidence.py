@@ -84,6 +84,19 @@ class StructureRecord(Record):
     unknown: str = Field("", description="why it could not be told; '' where it could")
 
 
+class GradientsRecord(Record):
+    """Whether a model has gradients that can be trusted."""
+
+    how: Literal["torch", "converted", "none"] = Field(
+        description="those of a torch module itself, of an ONNX file as converted to torch, or none"
+    )
+    deviation: float = Field(
+        0.0, description="greatest difference of outputs to those of the audit, as a part of the largest"
+    )
+    items: int = Field(0, description="items of the test set that were compared")
+    why: str = Field("", description="why there are none; '' where there are")
+
+
 class ModelRecord(Record):
     """A model that took part, identified by its digest; what its file is called stands in `Run.names`."""
 
@@ -94,6 +107,7 @@ class ModelRecord(Record):
     parameters: int = Field(description="weights as stored in the file")
     nonzero: int = Field(description="weights stored in the file that are not zero")
     structure: StructureRecord | None = Field(None, description="null where no check asked for it")
+    gradients: GradientsRecord | None = Field(None, description="null where no check asked for it")
     adapter: Adapter
     runtime: dict[str, str | int] = Field(description="engine, version, provider, threads, optimisation")
 

@@ -14,6 +14,7 @@ from audit.data import manifest
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
+from audit.gradients import FREE, Gradients
 from audit.ledger import Ledger
 from audit.parity import TOLERANCE, Parity
 from audit.plan import Asked, PlanFile
@@ -121,6 +122,15 @@ class View:
         if found.unknown:
             return Missing(UNKNOWN, found.unknown)
         return Structure(found.layers, found.parameters, found.nonzero, found.compressed)
+
+    def gradients(self, role: Role, /) -> Gradients | Missing:
+        """Whether a model has gradients, as it was put down in the plan."""
+        found = self.plan.model(role).gradients
+        if found is None:
+            return Missing(FREE, "nobody asked for it before the run")
+        if found.how == "none":
+            return Missing(FREE, found.why)
+        return Gradients(found.how, found.deviation, found.items)
 
     def _censuses(self, role: Role) -> list[Census | Missing]:
         seen = self._seen(role)

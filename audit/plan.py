@@ -68,6 +68,7 @@ class Asked:
     metrics: Mapping[str, Metric]
     skipped: tuple[str, ...] = ()
     structure: bool = False
+    gradients: bool = False
 
 
 def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) -> Asked:
@@ -75,10 +76,11 @@ def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) 
     probes: dict[str, Probe] = {}
     claims: dict[Claim, Check] = {}
     metrics: dict[str, Metric] = {}
-    structure = False
+    structure = gradients = False
     for check in checks:
         wanted = _asked(check, context)
         structure |= wanted.structure and check.name not in skipped
+        gradients |= wanted.gradients and check.name not in skipped
         own = {metric.name: metric for metric in check.metrics}
         for probe in () if check.name in skipped else wanted.probes:
             if probes.setdefault(_identity(probe, check), probe) != probe:
@@ -96,7 +98,7 @@ def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) 
                 "Mend or uninstall the package of that check.",
             )
         metrics.update(own)
-    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped), structure)
+    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped), structure, gradients)
 
 
 def _asked(check: Check, context: Context) -> Ask:

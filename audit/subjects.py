@@ -22,6 +22,7 @@ from audit.evidence import (
     Adapter,
     DataRecord,
     FeaturesRecord,
+    GradientsRecord,
     ModelRecord,
     PartialRecord,
     Parties,
@@ -31,6 +32,7 @@ from audit.evidence import (
     Tool,
 )
 from audit.findings import Missing
+from audit.gradients import Gradients
 from audit.models import adapter, files, loading, provider
 from audit.models.adapter import Features, Preprocessing, Shape, Slot
 from audit.models.files import Format
@@ -40,6 +42,7 @@ from audit.structure import Structure
 from audit.types import DataRole, OutputKind, Role, TaskKind
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
 
 GB = 10**9
@@ -49,6 +52,8 @@ _CHUNK_BYTES = 2**22
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
+_CHECKED = 64
+"""Items on which gradients are checked; 32 are the fewest."""
 _COMPILER = "torch._inductor.codecache"
 """What torch imports to load an exported program; importing it looks for a temporary folder."""
 
@@ -307,10 +312,11 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
     chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (plan.FLOAT * outputs) // plan.BATCH * plan.BATCH))
     items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
     stored = plan.kept(asked.probes, items, outputs, terms.ledger_budget)
+    shown = _first(subjects.data[DataRole.TEST]) if asked.gradients else None
     frame = plan.Frame(subjects.task, subjects.outputs, chunk, plan.BATCH, stored)
     return PlanFile(
         tool=tool(),
-        models=tuple(_model_record(model, terms, asked) for model in subjects.models.values()),
+        models=tuple(_model_record(model, terms, asked, shown) for model in subjects.models.values()),
         data=tuple(_data_record(source, classes, task) for source in subjects.data.values()),
         plan=plan.record(asked, registry.names(asked.checks), frame, subjects.partial),
         policy=policy,
@@ -343,7 +349,7 @@ def tool() -> Tool:
     )
 
 
-def _model_record(model: Model, terms: Terms, asked: Asked) -> ModelRecord:
+def _model_record(model: Model, terms: Terms, asked: Asked, shown: "Tensor | None") -> ModelRecord:
     preprocessing = model.preprocessing
     return ModelRecord(
         role=model.role.value,
@@ -353,6 +359,7 @@ def _model_record(model: Model, terms: Terms, asked: Asked) -> ModelRecord:
         parameters=model.parameters,
         nonzero=model.nonzero,
         structure=_structure_record(model.structure()) if asked.structure else None,
+        gradients=None if shown is None else _gradients_record(model.gradients(shown)),
         adapter=Adapter(
             layout=preprocessing.layout,
             range=preprocessing.range,
@@ -372,6 +379,18 @@ def _structure_record(found: Structure | Missing) -> StructureRecord:
     if isinstance(found, Missing):
         return StructureRecord(unknown=found.detail)
     return StructureRecord.model_validate(asdict(found))
+
+
+def _first(source: DataSource) -> "Tensor":
+    """The items of the test set on which gradients are checked."""
+    wanted = np.arange(len(source.manifest.ids)) < _CHECKED
+    return next(source.batches(plan.BATCH, wanted)).x
+
+
+def _gradients_record(found: Gradients | Missing) -> GradientsRecord:
+    if isinstance(found, Missing):
+        return GradientsRecord(how="none", why=found.detail)
+    return GradientsRecord.model_validate(asdict(found))
 
 
 def _data_record(source: DataSource, classes: tuple[str, ...], task: Task) -> DataRecord:

@@ -86,22 +86,39 @@ PATTERN: Final = _metric(
     1.0,
     Unit.PERCENT,
 )
+GRADIENT_ERROR: Final = _metric(
+    "gradient_error",
+    "Error of the network with gradients",
+    "Largest difference of an output between the network that gradients are taken of (an ONNX file converted to torch, "
+    "or the torch module itself) and the network as audited, as a part of its largest output. There is none where the "
+    "network is gradient-free. Measured where the setting `gradients` is true.",
+    Sense.AT_MOST,
+    0.0,
+    1.0,
+    Unit.PERCENT,
+)
 _OF_ROLE = (SPARSITY, COLLAPSED, DEAD_FILTERS)
 _OF_PAIR = (PRUNE_RATIO, OPERATIONS, COMPRESSED)
 
 
 @dataclass(frozen=True)
 class EffectiveWeights:
-    """Prune ratio, sparsity, layer collapse, dead filters, N:M patterns, multiplications, compressed size."""
+    """Prune ratio, sparsity, layer collapse, dead filters, N:M patterns, multiplications, compressed size.
+
+    With `gradients`, whether the networks have gradients that can be trusted: this takes passes before the run.
+    """
 
     name: ClassVar[str] = "structure"
     summary: ClassVar[str] = "what the weights really are, as the operators receive them"
-    metrics: ClassVar[tuple[Metric, ...]] = (*_OF_PAIR, *_OF_ROLE, PATTERN)
+    metrics: ClassVar[tuple[Metric, ...]] = (*_OF_PAIR, *_OF_ROLE, PATTERN, GRADIENT_ERROR)
+    gradients: bool = False
 
     def ask(self, context: Context, /) -> Ask:
         of_roles = [_of(metric, role) for metric in _OF_ROLE for role in PAIR]
         patterns = [_pattern(n, m) for n, m in PATTERNS]
-        return Ask((), (*(Claim(metric.name) for metric in _OF_PAIR), *of_roles, *patterns), structure=True)
+        converted = [_of(GRADIENT_ERROR, role) for role in PAIR if self.gradients]
+        claims = (*(Claim(metric.name) for metric in _OF_PAIR), *of_roles, *patterns, *converted)
+        return Ask((), claims, structure=True, gradients=self.gradients)
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         found = {role: ledger.structure(role) for role in PAIR}
@@ -110,6 +127,12 @@ class EffectiveWeights:
             yield from _alone(role, structure)
         for place, (n, m) in enumerate(PATTERNS):
             yield Finding(_pattern(n, m), _conforming(found[Role.CANDIDATE], place, m))
+        for role in PAIR if self.gradients else ():
+            gradients = ledger.gradients(role)
+            yield Finding(
+                _of(GRADIENT_ERROR, role),
+                gradients if isinstance(gradients, Missing) else Exact(gradients.deviation, gradients.items),
+            )
 
 
 def _of(metric: Metric, role: Role) -> Claim:

@@ -150,7 +150,19 @@ def in_an_expression(trace: Path) -> bytes:
     return altered(exported(net()), change)
 
 
-@pytest.mark.parametrize("make", [in_sample_inputs, in_an_expression])
+def in_a_weight(trace: Path) -> bytes:
+    """torch reads a weight without restriction where the archive says that it is a pickle."""
+    evil = pickled(Payload(trace))
+
+    def change(name: str, old: bytes) -> bytes:
+        if name.endswith("weights_config.json"):
+            return old.replace(b'"use_pickle": false', b'"use_pickle": true')
+        return evil if name.endswith("weights/weight_0") else old
+
+    return altered(exported(net()), change)
+
+
+@pytest.mark.parametrize("make", [in_sample_inputs, in_an_expression, in_a_weight])
 def test_crafted_programs_run_nothing(tmp_path: Path, make: Callable[[Path], bytes]) -> None:
     trace, path = tmp_path / "trace", tmp_path / "a.pt2"
     path.write_bytes(make(trace))

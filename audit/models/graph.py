@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audit.errors import AuditError
+from audit.models import unfolding
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -58,6 +59,7 @@ def examine(content: bytes, path: Path) -> Stored:
             f"{path}: keeps its weights in another file", "Export with the weights inside (external_data=False)."
         )
     try:
+        unfolding.require_bounded(model)
         onnx.checker.check_model(content)
         return Stored(*_count(model), _class_names(model))
     except (onnx.checker.ValidationError, ValueError, TypeError, LookupError) as error:

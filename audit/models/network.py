@@ -16,9 +16,11 @@ from torch.nn import Module
 from audit import digest
 from audit.errors import AuditError
 from audit.findings import Missing
+from audit.gradients import FREE, Gradients
 from audit.models import outputs, torch_structure
 from audit.models.adapter import Dtype, Preprocessing, Slot
 from audit.models.device import describe, reproducible, resolve_device
+from audit.models.differentiable import seam
 from audit.models.graph import first_line
 from audit.models.outputs import UnfitError
 from audit.models.torch_structure import OpaqueError
@@ -27,6 +29,9 @@ from audit.types import Role
 
 _NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled")
 _HINT = "Give a torch.nn.Module that takes one batch of items and gives one row of floating-point scores per item."
+
+_FEW = 8
+"""Items of a pass with gradients: it keeps what it computes."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,22 @@ class Runner:
 
     def feed(self, x: Tensor) -> Tensor:
         """What the module takes for at most a batch of items: a whole batch, filled up with copies of theirs."""
-        rows, preprocessing = torch.arange(self.slot.batch, device="cpu") % len(x), self.slot.preprocessing
-        typed = torch.from_numpy(preprocessing.typed(preprocessing.apply(x.numpy()), self.dtype))
+        rows = torch.arange(self.slot.batch, device="cpu") % len(x)
         # Indexing copies: a module that works in place must not change the items that the other models see.
-        return typed[rows].to(self.device)
+        return self._preprocessed(x)[rows].to(self.device)
+
+    def typed(self, x: Tensor) -> Tensor:
+        """Items as the module takes them, of any number."""
+        return self._preprocessed(x).clone().to(self.device)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """The output that counts for items as the module takes them, with whatever gradients it has."""
+        found: Tensor = self._chosen(self.module(x))
+        return found
+
+    def _preprocessed(self, x: Tensor) -> Tensor:
+        preprocessing = self.slot.preprocessing
+        return torch.from_numpy(preprocessing.typed(preprocessing.apply(x.numpy()), self.dtype))
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._fitted(self._chosen(self.module(self.feed(x))))[: len(x)]
@@ -150,6 +167,15 @@ class TorchModel:
             return Missing(UNKNOWN, f"{self.name}: {what} cannot be looked into")
         except (Exception, SystemExit) as error:  # code of others, and operators that cannot be watched
             return Missing(UNKNOWN, f"{self.name}: its weights could not be watched ({first_line(error)})")
+
+    def gradients(self, x: Tensor, /) -> Gradients | Missing:
+        """Its own, where with them it answers as it does without; of a module that nothing is observed of."""
+        runner, reference = self.again(), self(x)
+        try:
+            with reproducible(runner.device, runner.slot.threads, strict=False):
+                return seam.of_module(runner.raw, runner.typed(x), reference, min(runner.slot.batch, _FEW))
+        except (Exception, SystemExit) as error:  # code of others
+            return Missing(FREE, f"fails in torch: {first_line(error)}")
 
     def reopen(self) -> "TorchModel":
         """The same network in a module of its own; raises AuditError where its files are others now."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from audit.errors import AuditError
 from audit.findings import Missing
+from audit.gradients import Gradients
 from audit.models import external, files, graph, interface, onnx_structure, provider
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format, ModelFile
@@ -132,6 +133,14 @@ class OnnxModel:
         x = preprocessing.apply(np.zeros((items, *self.slot.shape), np.float32))
         found: list[NDArray[np.generic]] = session.run(outputs, self.network.interface.feed(x, preprocessing))
         return found
+
+    def gradients(self, x: "Tensor", /) -> Gradients | Missing:
+        """Those of its file converted to torch, where that answers as onnxruntime does."""
+        from audit.models.differentiable import seam
+
+        preprocessing, interface = self.slot.preprocessing, self.network.interface
+        fed = interface.feed(preprocessing.apply(x.numpy()), preprocessing)[interface.taken]
+        return seam.of_onnx(self._file().content, interface.given, fed, self(x))
 
     def reopen(self) -> "OnnxModel":
         """The same network in a session of its own; raises AuditError where its files are others now."""

@@ -1,7 +1,8 @@
 """Files that hold a whole program: torch.export archives (`.pt2`), TorchScript, pickled modules.
 
-Loading one runs code from the file: `torch.export.load` unpickles sample inputs and evaluates expressions, TorchScript
-can write files, a pickle calls what it likes. So it is done only for who trusts the file, and the certificate says so.
+Loading one runs code from the file: `torch.export.load` unpickles sample inputs, and weights that are said to be
+pickles, and evaluates expressions, TorchScript can write files, a pickle calls what it likes. So it is done only for
+who trusts the file, and the certificate says so.
 """
 
 import io

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import JsonValue
 
 from audit.evidence import DataRecord, Evidence, FindingRecord, RoleName
-from audit.report import curves, levels, losses, numbers, plots, scopes, sentences, templates, weights
+from audit.report import curves, gradients, levels, losses, numbers, plots, scopes, sentences, templates, weights
 from audit.report.rows import MARKS, clean
 from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results
 
@@ -73,6 +73,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "by_level": levels.heading(panels),
         "level_tables": levels.tables(panels),
         "weights": weights,
+        "gradients": gradients,
         "layers": weights.layers(evidence),
         "losses": losses.steps(evidence),
         "most_waived": MOST_WAIVED,

@@ -30,6 +30,9 @@ SAMPLES = 32
 
 _BATCH = 8  # bounds the memory of the comparison, whatever the number of items
 
+Network = Callable[[Tensor], Tensor]
+"""Items as a network takes them [N, …] → outputs [N, …]."""
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Outputs [N, classes] and labels int64 [N] → one loss per item [N]."""
 
@@ -75,25 +78,41 @@ def verify(module: Interpreter, x: Tensor, reference: Tensor) -> Verified | Grad
 
     Gradients must be finite, not zero for every item, and those of one item's loss by another item must be zero.
     """
+    quantised = any(node.operator == QUANTISED for node in module.nodes)
+    found = measured(module, x, reference, quantised=quantised)
+    return found if isinstance(found, GradientFree) else Verified(module, found)
+
+
+def measured(
+    network: Network,
+    x: Tensor,
+    reference: Tensor,
+    *,
+    engine: str = "onnxruntime",
+    quantised: bool = False,
+    batch: int = _BATCH,
+) -> float | GradientFree:
+    """The deviation of any network from its `reference`, which `engine` gave; else as `verify`."""
     try:
-        found = _deviation(module, x, reference)
-        if isinstance(found, GradientFree):
-            return found
-        return _flaw(module, x) or Verified(module, found)
+        found = _deviation(network, x, reference, engine, quantised=quantised, batch=batch)
+        return found if isinstance(found, GradientFree) else _flaw(network, x[:batch]) or found
     except Unsupported as refusal:
         return GradientFree(f"not translated: {refusal}")
-    except Exception as error:  # as in differentiable
+    except (Exception, SystemExit) as error:  # as in differentiable
         return GradientFree(f"fails in torch: {first_line(error)}")
 
 
-def _deviation(module: Interpreter, x: Tensor, reference: Tensor) -> float | GradientFree:
-    """The greatest difference as a share of the largest output of onnxruntime."""
+def _deviation(
+    network: Network, x: Tensor, reference: Tensor, engine: str, *, quantised: bool, batch: int
+) -> float | GradientFree:
+    """The greatest difference as a share of the largest output of the engine."""
     if len(x) < SAMPLES or len(x) != len(reference):
         return GradientFree(f"compared on {len(x)} items with {len(reference)} outputs: needs {SAMPLES} of each")
     with torch.no_grad():
-        found = torch.cat([module(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)])
-    if found.shape != reference.shape or found.dtype != reference.dtype:
-        return GradientFree(f"gives {tuple(found.shape)}, onnxruntime {tuple(reference.shape)}")
+        found = torch.cat([network(x[i : i + batch]).cpu() for i in range(0, len(x), batch)])
+    if _sizes(found) != _sizes(reference):
+        return GradientFree(f"gives {tuple(found.shape)}, {engine} {tuple(reference.shape)}")
+    found = found.to(reference.dtype).reshape(reference.shape)
     if not bool(torch.isfinite(found).all() & torch.isfinite(reference).all()):
         return GradientFree("its outputs are not all finite")
     largest = float(reference.abs().max())
@@ -101,30 +120,40 @@ def _deviation(module: Interpreter, x: Tensor, reference: Tensor) -> float | Gra
         return GradientFree("its outputs are all zero")
     shares = (found - reference).abs().flatten(1).amax(1) / largest
     share, allowed = float(shares.max()), TOLERANCE
-    if any(node.operator == QUANTISED for node in module.nodes) and float(shares.median()) <= TOLERANCE:
+    if quantised and float(shares.median()) <= TOLERANCE:
         allowed = QUANTUM
     if share > allowed:
-        return GradientFree(f"differs from onnxruntime by {share:.1e} of the largest output; allowed are {allowed:g}")
+        return GradientFree(f"differs from {engine} by {share:.1e} of the largest output; allowed are {allowed:g}")
     return share
 
 
-def _flaw(module: Interpreter, x: Tensor) -> GradientFree | None:
-    """What is wrong with the gradients of half the items of a batch; None where nothing is."""
-    few = x[:_BATCH]
-    half = torch.arange(len(few)) % 2
-    _, gradient = _loss_gradient(module, few, half, lambda out, chosen: out.logsumexp(1) * chosen)
+def _sizes(outputs: Tensor) -> list[int]:
+    """The axes of an output, without those of one place that an audit drops."""
+    return [len(outputs), *(size for size in outputs.shape[1:] if size > 1)]
+
+
+def _flaw(network: Network, few: Tensor) -> GradientFree | None:
+    """What is wrong with the gradients of a batch, of every other item and then of the rest; None where nothing is."""
+    half = torch.arange(len(few), device=few.device) % 2
+    flaws = (_flaw_of(network, few, chosen) for chosen in (half, 1 - half) if bool(chosen.any()))
+    return next(filter(None, flaws), None)
+
+
+def _flaw_of(network: Network, few: Tensor, chosen: Tensor) -> GradientFree | None:
+    """The same of the items for which `chosen` is 1: of these alone the loss is taken."""
+    _, gradient = _loss_gradient(network, few, chosen, lambda out, these: out.flatten(1).logsumexp(1) * these)
     if not bool(torch.isfinite(gradient).all()):
         return GradientFree("its gradients are not all finite")
-    if not bool(gradient[half == 1].any()):
+    if not bool(gradient[chosen == 1].any()):
         return GradientFree("its gradients are all zero")
-    if bool(gradient[half == 0].any()):
+    if bool(gradient[chosen == 0].any()):
         return GradientFree("its output for one item depends on the other items")
     return None
 
 
-def _loss_gradient(module: Interpreter, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def _loss_gradient(network: Network, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         given = x.detach().clone().requires_grad_()
-        losses = loss(module(given), y)
+        losses = loss(network(given), y)
         (gradient,) = torch.autograd.grad(losses.sum(), given)
     return losses.detach(), gradient

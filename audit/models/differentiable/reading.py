@@ -2,23 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from audit.models import unfolding
 from audit.models.differentiable.dtypes import SUPPORTED
 from audit.models.differentiable.node import MAX_ELEMENTS, Attribute, Node, Unsupported
+from audit.models.unfolding import MAX_NODES
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+    from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto
 
 OLDEST, NEWEST = 6, 28
 """The opsets whose operators have been read. An operator of a later one may mean something else by the same name."""
-
-MAX_NODES = 100_000
-"""Nodes after local functions have been put in place: functions that call functions grow exponentially."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,35 +113,9 @@ def read(content: bytes) -> tuple["GraphProto", Reader]:
     if not OLDEST <= version <= NEWEST:
         raise Unsupported("model", version, f"its opset is not between {OLDEST} and {NEWEST}")
     if model.functions:
-        _check_calls(model, version)
+        try:
+            unfolding.require_bounded(model)
+        except ValueError as error:
+            raise Unsupported("model", version, str(error)) from error
         model = inliner.inline_local_functions(model)
     return model.graph, Reader(version)
-
-
-def _check_calls(model: "ModelProto", version: int) -> None:
-    """Raise Unsupported where functions call themselves, or where all calls together make too many nodes."""
-    functions = {(entry.domain, entry.name): entry for entry in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-
-    def size(key: tuple[str, str], above: frozenset[tuple[str, str]]) -> int:
-        if key in above or len(above) > 50:
-            raise Unsupported(key[1], version, "a function that calls itself, or is nested too deeply")
-        if key not in sizes:
-            sizes[key] = sum(called(proto, above | {key}) for proto in _within(functions[key].node))
-        return sizes[key]
-
-    def called(proto: "NodeProto", above: frozenset[tuple[str, str]]) -> int:
-        key = (proto.domain, proto.op_type)
-        return 1 + (size(key, above) if key in functions else 0)
-
-    if sum(called(proto, frozenset()) for proto in _within(model.graph.node)) > MAX_NODES:
-        raise Unsupported("model", version, f"more than {MAX_NODES:,} nodes in its functions")
-
-
-def _within(nodes: Any) -> Iterator["NodeProto"]:
-    """Nodes, and those in their branches, at any depth."""
-    for proto in nodes:
-        yield proto
-        for attribute in proto.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _within(graph.node)
