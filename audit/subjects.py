@@ -1,6 +1,6 @@
 """Opening what an audit is about, and writing down what it is before anything is measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 GB = 10**9
 LEDGER_BUDGET = 4.0 * GB
-_CHUNK_BYTES = 2**22
-"""Bytes of outputs of one model under one draw of one probe that wait in memory for their chunk to end."""
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
@@ -152,13 +150,9 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
         for role, entry in request.data.entries().items()
     }
     shape = data[DataRole.TEST].shape
+    slots = _slots(request, shape, runtime.threads(lanes), trust_code=trust_code)
     models = {
-        role: loading.load(
-            entry,
-            base,
-            _slot(request, entry, role, shape, runtime.threads(lanes), trust_code=trust_code),
-            examined=examined["models"][role.value],
-        )
+        role: loading.load(entry, base, slots[role], examined=examined["models"][role.value])
         for role, entry in request.models().items()
     }
     return Subjects(models, data, lanes)
@@ -172,11 +166,10 @@ def of_objects(
 
     opened = {role: sources.of_object(each, role, f"the {role} data") for role, each in data.items()}
     shape = opened[DataRole.TEST].shape
-    lanes = runtime.lanes(with_torch=True)
+    lanes, batch = runtime.lanes(with_torch=True), _batch(shape, [preprocessing])
     models = {
         role: memory.of_module(
-            module,
-            Slot(role, shape, preprocessing, device=device, threads=runtime.threads(lanes), batch=plan.BATCH),
+            module, Slot(role, shape, preprocessing, device=device, threads=runtime.threads(lanes), batch=batch)
         )
         for role, module in modules.items()
     }
@@ -196,11 +189,10 @@ def examine(payload: Any) -> Json:
         if sources.needs_quarantine(entry)
     }
     shape = tuple(payload["shape"]) if payload["shape"] else data[DataRole.TEST].shape
-    cores, trust_code = runtime.cores(), bool(payload["trust_code"])
-    models: dict[str, Json] = {}
-    for role, entry in request.models().items():
-        slot = _slot(request, entry, role, shape, cores, trust_code=trust_code)
-        models[role.value] = {**loading.parse_untrusted(entry, base, slot)}
+    slots = _slots(request, shape, runtime.cores(), trust_code=bool(payload["trust_code"]))
+    models: dict[str, Json] = {
+        role.value: {**loading.parse_untrusted(entry, base, slots[role])} for role, entry in request.models().items()
+    }
     return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
 
 
@@ -237,30 +229,46 @@ def _import_runtimes() -> None:
     import torch  # noqa: F401 (for its effect)
 
 
-def _slot(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape, threads: int, *, trust_code: bool) -> Slot:
-    """What an entry is opened for; raises AuditError where its preprocessing does not fit the data."""
+def _slots(request: AuditFile, shape: Shape, threads: int, *, trust_code: bool) -> dict[Role, Slot]:
+    """What the models are opened for; raises AuditError where a preprocessing does not fit the data."""
+    entries = request.models()
+    preprocessing = {role: _preprocessing(request, entry, role, shape) for role, entry in entries.items()}
+    batch = _batch(shape, preprocessing.values())
+    return {
+        role: Slot(
+            role, shape, preprocessing[role], entry.output, entry.classes, request.device, threads, batch, trust_code
+        )
+        for role, entry in entries.items()
+    }
+
+
+def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, shape: Shape) -> Preprocessing:
     try:
         preprocessing = request.preprocessing_of(entry).resolve(shape[0])
         preprocessing.model_shape(shape)
     except ValueError as error:
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel.") from error
-    return Slot(
-        role, shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH, trust_code
-    )
+    return preprocessing
+
+
+def _batch(shape: Shape, preprocessings: Iterable[Preprocessing]) -> int:
+    """Items of a forward pass of any of the models: small networks must not see more than large ones."""
+    return plan.batch_of([shape, *(each.model_shape(shape) for each in preprocessings)])
 
 
 def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
     """Everything that is fixed before the first forward pass."""
     classes = asked.context.classes
-    # By the classes alone: the size is part of every key, and another check must not make all observations foreign.
-    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (plan.FLOAT * len(classes)) // plan.BATCH * plan.BATCH))
+    # By items and classes alone: sizes are part of every key, and another check must not make all observations foreign.
+    batch = _batch(subjects.data[DataRole.TEST].shape, [model.preprocessing for model in subjects.models.values()])
+    chunk = plan.chunk_of(batch, plan.FLOAT * len(classes))
     items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
     stored = plan.kept(asked.probes, items, len(classes), terms.ledger_budget)
     return PlanFile(
         tool=tool(),
         models=tuple(_model_record(model, terms, asked) for model in subjects.models.values()),
         data=tuple(_data_record(source, classes) for source in subjects.data.values()),
-        plan=plan.record(asked, registry.names(asked.checks), chunk, plan.BATCH, stored, subjects.partial),
+        plan=plan.record(asked, registry.names(asked.checks), chunk, batch, stored, subjects.partial),
         policy=policy,
         declared_accuracy=terms.declared_accuracy,
         packages=runtime.packages(),
