@@ -27,6 +27,7 @@ class Folder:
 
     root: Path
     flat: bool = False
+    threadsafe = True
     on_change = "Run the audit again on files at rest."
 
     def __post_init__(self) -> None:

@@ -1,25 +1,35 @@
 """A data source over items that can be read one by one, in any order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice, tee
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Manifest
-from audit.data import labels, manifest, values
+from audit import runtime
+from audit.contracts import Batch, Ids, Manifest
+from audit.data import ahead, labels, manifest, values
 from audit.data.spans import spans
 from audit.errors import AuditError
 from audit.types import DataRole
 
 _TWICE = 16
 """Items, spread over the set, that are read a second time to see that they stay as they are."""
+_THREADS = 4
+"""That read at once: more would take cores and memory from the networks."""
+
+_Item = tuple[NDArray[np.generic], int, Ids]
+"""Pixels, uint8 or float32 [C, H, W]; label, -1 for none; digest [32]."""
 
 
 class Items(Protocol):
-    """Images and labels by index; `on_change` is the advice where an item is not what it was when first read."""
+    """Images and labels by index; `on_change` is the advice where an item is not what it was when first read.
+
+    `threadsafe` items are read in several threads at once, and while networks run. Code of others need not bear that.
+    """
 
     @property
     def name(self) -> str: ...
@@ -32,6 +42,9 @@ class Items(Protocol):
 
     @property
     def on_change(self) -> str: ...
+
+    @property
+    def threadsafe(self) -> bool: ...
 
     def __len__(self) -> int: ...
 
@@ -119,8 +132,19 @@ class IndexedSource:
                 f"but {self.items.where(0)} is {dtype.name} of shape {shape}",
                 "All items need one size and one type; resize them in the way the networks were trained.",
             )
-        x = found if dtype == np.uint8 else self._unit(values.unsigned(found.astype(np.float32)), index)
+        # A copy at once: what a data set gives may be memory that its next item takes.
+        x = found.copy() if dtype == np.uint8 else self._unit(values.unsigned(found.astype(np.float32)), index)
         return x, self._label(label, index)
+
+    def _each(self, rows: Iterable[int]) -> Iterator[_Item]:
+        """The stored items at `rows`, in that order."""
+        if not self.items.threadsafe:
+            return map(self._digested, rows)
+        return ahead.in_order(self._digested, rows, min(_THREADS, runtime.cores()))
+
+    def _digested(self, index: int) -> _Item:
+        x, label = self._item(index)
+        return x, label, manifest.item_ids(x[None])[0]
 
     def _unit(self, x: NDArray[np.float32], index: int) -> NDArray[np.float32]:
         if bad := values.outside(x[None]):
@@ -147,9 +171,8 @@ class IndexedSource:
             return self.scanned
         self._check_repeatable()
         ids, named = np.empty((self._stored, 32), np.uint8), np.empty(self._stored, np.int64)
-        for index in range(self._stored):
-            x, named[index] = self._item(index)
-            ids[index] = manifest.item_ids(x[None])[0]
+        for index, (_, label, digest) in enumerate(self._each(range(self._stored))):
+            ids[index], named[index] = digest, label
         if len(np.unique(named < 0)) > 1:
             lacking = self.items.where(int(np.flatnonzero(named < 0)[0]))
             raise AuditError(f"{lacking}: has no label, but others have", "Label all items or none.")
@@ -177,32 +200,31 @@ class IndexedSource:
 
         Others are not read. See `DataSource.batches`. Raises ValueError for a size or a mask that makes no sense.
         """
-        return self._batches(spans(size, wanted, len(self.manifest.ids)))
+        batches = self._batches(spans(size, wanted, len(self.manifest.ids)))
+        return ahead.one_ahead(batches) if self.items.threadsafe else batches
 
     def _batches(self, parts: list[tuple[int, int]]) -> Iterator[Batch]:
         import torch
 
         found = self.manifest
-        stored = np.flatnonzero(found.keep)
+        items = self._verified(place for start, stop in parts for place in range(start, stop))
         for start, stop in parts:
-            x = self._verified(stored[start:stop], slice(start, stop))
+            x = np.stack(list(islice(items, stop - start)))
             y = torch.from_numpy(found.labels[start:stop].copy()) if labels.labelled(found) else None
             yield Batch(found.ids[start:stop], values.tensor(x), y, start)
 
-    def _verified(self, rows: NDArray[np.intp], distinct: slice) -> NDArray[np.generic]:
-        """The stored items at `rows` [N, C, H, W]; raises AuditError where one is not what the manifest says."""
-        found, read = self.manifest, [self._item(int(row)) for row in rows]
-        x = np.stack([pixel for pixel, _ in read])
-        same = (manifest.item_ids(x) == found.ids[distinct]).all(axis=1)
-        same &= np.asarray([label for _, label in read]) == found.labels[distinct]
-        if not same.all():
-            where = self.items.where(int(rows[np.flatnonzero(~same)[0]]))
-            raise AuditError(f"{where}: is not what it was when it was first read", self.items.on_change)
-        return x
+    def _verified(self, places: Iterable[int]) -> Iterator[NDArray[np.generic]]:
+        """Pixels [C, H, W] of distinct items; raises AuditError where one is not what the manifest says."""
+        found, stored = self.manifest, np.flatnonzero(self.manifest.keep)
+        here, there = tee(places)
+        for place, (x, label, digest) in zip(here, self._each(int(stored[each]) for each in there), strict=True):
+            if label != found.labels[place] or not np.array_equal(digest, found.ids[place]):
+                where = self.items.where(int(stored[place]))
+                raise AuditError(f"{where}: is not what it was when it was first read", self.items.on_change)
+            yield x
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where files changed since they were opened, or items spread over the set since the scan."""
         self.items.verify_unchanged()
-        rows = np.flatnonzero(self.manifest.keep)
-        for index in self._spread(len(rows)):
-            self._verified(rows[index : index + 1], slice(index, index + 1))
+        for _ in self._verified(self._spread(len(self.manifest.ids))):
+            pass

@@ -30,6 +30,7 @@ class Objects:
     place: str
     classes: tuple[str, ...] = ()
     layout: Layout = "auto"
+    threadsafe = False
     on_change = "Remove random augmentation from the data set: an audit needs the same inputs each time they are read."
 
     @property
