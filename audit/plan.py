@@ -34,7 +34,7 @@ from audit.types import Claim, DataRole, Role
 
 CHUNK = 4096
 BATCH = 256
-INPUTS = 2**25
+INPUTS = 2**24
 """Bytes of a batch's items, float32: activations take many times that, and torch is slower beyond it."""
 OUTPUTS = 2**26
 """Bytes of a batch's raw outputs."""

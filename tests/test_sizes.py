@@ -20,10 +20,10 @@ from tests.world import CANDIDATE, CLASSES, SIDE, Items, World
     [
         ([(1, 8, 8)], 256),
         ([(3, 32, 32)], 256),
-        ([(3, 96, 96)], 256),
-        ([(3, 224, 224)], 32),
-        ([(3, 32, 32), (3, 224, 224)], 32),  # enlarged for the network
-        ([(3, 512, 512), (3, 32, 32)], 8),  # made smaller for it
+        ([(3, 96, 96)], 128),
+        ([(3, 224, 224)], 16),
+        ([(3, 32, 32), (3, 224, 224)], 16),  # enlarged for the network
+        ([(3, 512, 512), (3, 32, 32)], 4),  # made smaller for it
         ([(3, 1024, 2048)], 1),
         ([(3, 4096, 4096)], 1),
     ],
@@ -50,13 +50,13 @@ def test_a_network_that_enlarges_its_items_gets_fewer_at_once_and_so_do_the_othe
     pooled(world.candidate, 16)
     text = world.audit.read_text()
     world.audit.write_text(f"{text}\n[candidate.preprocessing]\nresize = [128, 128]\n")
-    assert sizes(world) == {128}
+    assert sizes(world) == {64}
 
 
 def test_modules_in_memory_are_sized_alike() -> None:
     modules = dict.fromkeys(PAIR, torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten()))
     opened = subjects.of_objects(modules, {DataRole.TEST: Items(n=4).arrays()}, Preprocessing(resize=(224, 224)), "cpu")
-    assert {model.runtime["batch"] for model in opened.models.values()} == {32}
+    assert {model.runtime["batch"] for model in opened.models.values()} == {16}
 
 
 def sizes(world: World) -> set[int]:
