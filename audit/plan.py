@@ -1,6 +1,6 @@
 """The plan: everything that is fixed, and written down, before the first forward pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -35,6 +35,10 @@ from audit.types import Claim, DataRole, Role
 
 CHUNK = 4096
 BATCH = 256
+INPUTS = 2**24
+"""Bytes of a batch's items, float32: activations take many times that, and torch is slower beyond it."""
+STORED = 2**22
+"""Bytes of what one model leaves under one draw of one probe that wait in memory for their chunk to end."""
 LEAST_EFFECT = 0.99
 """Share of the items that a probe must change if it is to change any: what changes fewer is a free PASS."""
 WAITING = 2**27
@@ -219,6 +223,21 @@ class PlanFile(Record):
             "batch": self.plan.batch,
             "sources": self.tool.sources_sha256,
         }
+
+
+def batch_of(shapes: Iterable[Sequence[int]]) -> int:
+    """Items of one forward pass: a power of two, as many as fit into INPUTS, at most BATCH, at least 1.
+
+    `shapes` are those of an item as it is stored and as each network takes it. By size alone, never by the machine: it
+    is part of every key.
+    """
+    fits = max(1, min(BATCH, INPUTS // (FLOAT * max(prod(shape) for shape in shapes))))
+    return 1 << (fits.bit_length() - 1)
+
+
+def chunk_of(batch: int, left: int) -> int:
+    """Items that are stored together: whole batches, up to CHUNK items and, of `left` bytes an item, up to STORED."""
+    return max(1, min(CHUNK, STORED // max(1, left)) // batch) * batch
 
 
 def row_bytes(kept: Kept, outputs: tuple[int, ...], roles: int) -> int:

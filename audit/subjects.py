@@ -1,6 +1,6 @@
 """Opening what an audit is about, and writing down what it is before anything is measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import pairwise
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
 GB = 10**9
 LEDGER_BUDGET = 4.0 * GB
-_CHUNK_BYTES = 2**22
-"""Bytes of outputs of one model under one draw of one probe that wait in memory for their chunk to end."""
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
@@ -174,14 +172,9 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
         )
         for role, entry in request.data.entries().items()
     }
-    test = data[DataRole.TEST]
+    slots = _slots(request, data[DataRole.TEST], runtime.threads(lanes), trust_code=trust_code)
     models = {
-        role: loading.load(
-            entry,
-            base,
-            _slot(request, entry, role, test, runtime.threads(lanes), trust_code=trust_code),
-            examined=examined["models"][role.value],
-        )
+        role: loading.load(entry, base, slots[role], examined=examined["models"][role.value])
         for role, entry in request.models().items()
     }
     return Subjects(models, data, lanes, request.task.record)
@@ -201,11 +194,11 @@ def of_objects(
     opened = {role: sources.of_object(each, role, f"the {role} data", form) for role, each in data.items()}
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)
-    lanes = runtime.lanes(with_torch=True)
+    lanes, batch = runtime.lanes(with_torch=True), _batch(test.shape, [adapted])
     models = {
         role: memory.of_module(
             module,
-            Slot(role, test.shape, adapted, device=device, threads=runtime.threads(lanes), batch=plan.BATCH, task=task),
+            Slot(role, test.shape, adapted, device=device, threads=runtime.threads(lanes), batch=batch, task=task),
         )
         for role, module in modules.items()
     }
@@ -225,11 +218,10 @@ def examine(payload: Any) -> Json:
         if sources.needs_quarantine(entry)
     }
     test = Look.of_json(payload["test"]) if payload["test"] else Look.of(data[DataRole.TEST])
-    cores, trust_code = runtime.cores(), bool(payload["trust_code"])
-    models: dict[str, Json] = {}
-    for role, entry in request.models().items():
-        slot = _slot(request, entry, role, test, cores, trust_code=trust_code)
-        models[role.value] = {**loading.parse_untrusted(entry, base, slot)}
+    slots = _slots(request, test, runtime.cores(), trust_code=bool(payload["trust_code"]))
+    models: dict[str, Json] = {
+        role.value: {**loading.parse_untrusted(entry, base, slots[role])} for role, entry in request.models().items()
+    }
     return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
 
 
@@ -290,30 +282,44 @@ class Look:
         return cls(tuple(shape), None if features is None else Features(*map(tuple, features)))
 
 
-def _slot(
-    request: AuditFile, entry: ModelEntry, role: Role, test: Look | DataSource, threads: int, *, trust_code: bool
-) -> Slot:
-    """What an entry is opened for; raises AuditError where its preprocessing does not fit the data."""
+def _slots(request: AuditFile, test: Look | DataSource, threads: int, *, trust_code: bool) -> dict[Role, Slot]:
+    """What the models are opened for; raises AuditError where a preprocessing does not fit the data."""
+    entries = request.models()
+    preprocessing = {role: _preprocessing(request, entry, role, test) for role, entry in entries.items()}
+    batch, task = _batch(test.shape, preprocessing.values()), request.task.record
+    return {
+        role: Slot(
+            role, test.shape, preprocessing[role], entry.output, entry.classes, request.device, threads, batch,
+            trust_code, task,
+        )
+        for role, entry in entries.items()
+    }  # fmt: skip
+
+
+def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, test: Look | DataSource) -> Preprocessing:
     try:
         preprocessing = replace(request.preprocessing_of(entry).resolve(test.shape[0]), features=test.features)
         preprocessing.model_shape(test.shape)
     except ValueError as error:
         raise AuditError(f"{role}: preprocessing: {error}", "Give one value per channel, or feature.") from error
-    return Slot(
-        role, test.shape, preprocessing, entry.output, entry.classes, request.device, threads, plan.BATCH, trust_code,
-        request.task.record,
-    )  # fmt: skip
+    return preprocessing
+
+
+def _batch(shape: Shape, preprocessings: Iterable[Preprocessing]) -> int:
+    """Items of a forward pass of any of the models: small networks must not see more than large ones."""
+    return plan.batch_of([shape, *(each.model_shape(shape) for each in preprocessings)])
 
 
 def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
     """Everything that is fixed before the first forward pass."""
     classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
-    # By the outputs alone: the size is part of every key, and another check must not make all observations foreign.
-    chunk = max(plan.BATCH, min(plan.CHUNK, _CHUNK_BYTES // (plan.FLOAT * outputs) // plan.BATCH * plan.BATCH))
+    # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
+    batch = _batch(subjects.data[DataRole.TEST].shape, [model.preprocessing for model in subjects.models.values()])
+    chunk = plan.chunk_of(batch, plan.FLOAT * outputs)
     items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
     stored = plan.kept(asked.probes, items, outputs, terms.ledger_budget)
-    shown = _first(subjects.data[DataRole.TEST]) if asked.gradients else None
-    frame = plan.Frame(subjects.task, subjects.outputs, chunk, plan.BATCH, stored)
+    shown = _first(subjects.data[DataRole.TEST], batch) if asked.gradients else None
+    frame = plan.Frame(subjects.task, subjects.outputs, chunk, batch, stored)
     return PlanFile(
         tool=tool(),
         models=tuple(_model_record(model, terms, asked, shown) for model in subjects.models.values()),
@@ -381,10 +387,10 @@ def _structure_record(found: Structure | Missing) -> StructureRecord:
     return StructureRecord.model_validate(asdict(found))
 
 
-def _first(source: DataSource) -> "Tensor":
+def _first(source: DataSource, batch: int) -> "Tensor":
     """The items of the test set on which gradients are checked."""
     wanted = np.arange(len(source.manifest.ids)) < _CHECKED
-    return next(source.batches(plan.BATCH, wanted)).x
+    return next(source.batches(batch, wanted)).x
 
 
 def _gradients_record(found: Gradients | Missing) -> GradientsRecord:

@@ -129,7 +129,7 @@ def _pass(model: OnnxModel, x: np.ndarray) -> None:
 
 def _batches(source: DataSource) -> list[np.ndarray]:
     every = np.ones(len(source.manifest.ids), np.bool_)
-    return [batch.x.numpy() for batch in source.batches(plan.BATCH, every)]
+    return [batch.x.numpy() for batch in source.batches(plan.batch_of([source.shape]), every)]
 
 
 def _timed(call: Callable[[], None]) -> float:

@@ -28,6 +28,7 @@ class Folder:
     root: Path
     flat: bool = False
     features = None
+    threadsafe = True
     on_change = "Run the audit again on files at rest."
 
     def __post_init__(self) -> None:

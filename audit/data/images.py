@@ -1,10 +1,8 @@
 """Image files: PNG and JPEG, decoded whole or refused."""
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _FORMATS = ("PNG", "JPEG")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PIXELS = 2**30 // 4 // 3
+"""As many as Pillow takes without a warning, unless somebody told it otherwise: 0.25 GiB of colours."""
 _DEPTH = 24
 """Where a PNG file says how many bits a value has: in its first chunk (PNG specification, third edition, §11.2.1)."""
 
@@ -27,7 +27,7 @@ def read(path: Path) -> NDArray[np.generic]:
     """The pixels uint8 [C, H, W] of an RGB or grey image, as stored.
 
     Raises AuditError naming the file where it is damaged, animated, larger than Pillow's limit against
-    decompression bombs, or in a mode that would need a conversion.
+    decompression bombs, or in a mode that would need a conversion. Several threads may read at once.
     """
     return pixels.of(_decoded(path), "auto", str(path))
 
@@ -48,7 +48,7 @@ def mask(path: Path) -> NDArray[np.generic]:
 def _decoded(path: Path) -> "Image":
     try:
         content = path.read_bytes()
-        with _damage_counts():
+        with _damage_counts:
             if content.startswith(_PNG):
                 _check_png(content, path)
             image = _opened(content)
@@ -68,25 +68,48 @@ def _decoded(path: Path) -> "Image":
     return image
 
 
-@contextmanager
-def _damage_counts() -> Iterator[None]:
-    """Let Pillow refuse damaged files even where another library told it not to, as WeasyPrint does on import."""
-    from PIL import ImageFile
+class _DamageCounts:
+    """Lets Pillow refuse damaged files even where another library told it not to, as WeasyPrint does on import.
 
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+    That is a setting of the process: the first of several threads remembers what it was, the last one puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, False
+
+    def __enter__(self) -> None:
+        from PIL import ImageFile
+
+        with self._lock:
+            if not self._inside:
+                self._before = ImageFile.LOAD_TRUNCATED_IMAGES
+            self._inside += 1
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def __exit__(self, *_raised: object) -> None:
+        from PIL import ImageFile
+
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._before
+
+
+_damage_counts = _DamageCounts()
 
 
 def _opened(content: bytes) -> "Image":
-    """An image whose header has been read; Pillow only warns of a bomb up to twice its limit."""
+    """An image whose header has been read.
+
+    Pillow only warns of a bomb up to twice its limit. To turn its warnings into errors would be a setting of the
+    process, which another thread could take back at any moment.
+    """
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(content), formats=_FORMATS)
+    image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    if image.width * image.height > _PIXELS:
+        raise ValueError(f"{image.width} × {image.height} pixels could be a decompression bomb")
+    return image
 
 
 def _check_png(content: bytes, path: Path) -> None:

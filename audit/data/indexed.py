@@ -1,15 +1,17 @@
 """A data source over items that can be read one by one, in any order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice, tee
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit import runtime
 from audit.contracts import Batch, Manifest
-from audit.data import labels, manifest, values
+from audit.data import ahead, labels, manifest, values
 from audit.data.spans import spans
 from audit.data.targets import Targets, summed
 from audit.errors import AuditError
@@ -18,10 +20,18 @@ from audit.types import DataRole
 
 _TWICE = 16
 """Items, spread over the set, that are read a second time to see that they stay as they are."""
+_THREADS = 4
+"""That read at once: more would take cores and memory from the networks."""
+
+_Item = tuple[NDArray[np.generic], NDArray[Any], NDArray[np.uint8]]
+"""Pixels, uint8 or float32 [C, H, W]; label, -1 for none; digest [32]."""
 
 
 class Items(Protocol):
-    """Images and labels by index; `on_change` is the advice where an item is not what it was when first read."""
+    """Images and labels by index; `on_change` is the advice where an item is not what it was when first read.
+
+    `threadsafe` items are read in several threads at once, and while networks run. Code of others need not bear that.
+    """
 
     @property
     def name(self) -> str: ...
@@ -34,6 +44,9 @@ class Items(Protocol):
 
     @property
     def on_change(self) -> str: ...
+
+    @property
+    def threadsafe(self) -> bool: ...
 
     def __len__(self) -> int: ...
 
@@ -132,8 +145,19 @@ class IndexedSource:
                 f"but {self.items.where(0)} is {dtype.name} of shape {shape}",
                 "All items need one size and one type; resize them in the way the networks were trained.",
             )
-        x = found if dtype == np.uint8 else self._unit(values.unsigned(found.astype(np.float32)), index)
+        # A copy at once: what a data set gives may be memory that its next item takes.
+        x = found.copy() if dtype == np.uint8 else self._unit(values.unsigned(found.astype(np.float32)), index)
         return x, self._target(label, index)
+
+    def _each(self, rows: Iterable[int]) -> Iterator[_Item]:
+        """The stored items at `rows`, in that order."""
+        if not self.items.threadsafe:
+            return map(self._digested, rows)
+        return ahead.in_order(self._digested, rows, min(_THREADS, runtime.cores()))
+
+    def _digested(self, index: int) -> _Item:
+        x, label = self._item(index)
+        return x, label, manifest.item_ids(x[None])[0]
 
     def _unit(self, x: NDArray[np.float32], index: int) -> NDArray[np.float32]:
         if bad := values.outside(x[None]):
@@ -159,9 +183,8 @@ class IndexedSource:
         self._check_repeatable()
         ids, named = np.empty((self._stored, 32), np.uint8), np.empty(0)
         masked: dict[int, tuple[int, float]] = {}
-        for index in range(self._stored):
-            x, target = self._item(index)
-            ids[index], label = manifest.item_ids(x[None])[0], manifest.labels_of(target[None])[0]
+        for index, (_, target, digest) in enumerate(self._each(range(self._stored))):
+            ids[index], label = digest, manifest.labels_of(target[None])[0]
             if not index:
                 named = np.empty((self._stored, *label.shape), label.dtype)
             self._require_alike(label, named, index)
@@ -201,37 +224,36 @@ class IndexedSource:
 
         Others are not read. See `DataSource.batches`. Raises ValueError for a size or a mask that makes no sense.
         """
-        return self._batches(spans(size, wanted, len(self.manifest.ids)))
+        batches = self._batches(spans(size, wanted, len(self.manifest.ids)))
+        return ahead.one_ahead(batches) if self.items.threadsafe else batches
 
     def _batches(self, parts: list[tuple[int, int]]) -> Iterator[Batch]:
         import torch
 
         found = self.manifest
-        stored = np.flatnonzero(found.keep)
+        items = self._verified(place for start, stop in parts for place in range(start, stop))
         for start, stop in parts:
-            x, targets = self._verified(stored[start:stop], slice(start, stop))
+            read = list(islice(items, stop - start))
+            x, targets = np.stack([pixels for pixels, _ in read]), np.stack([target for _, target in read])
             y = torch.from_numpy(targets) if labels.labelled(found) else None
             yield Batch(found.ids[start:stop], values.tensor(x), y, start)
 
-    def _verified(self, rows: NDArray[np.intp], distinct: slice) -> tuple[NDArray[np.generic], NDArray[Any]]:
-        """The stored items at `rows` [N, C, H, W] and their targets; AuditError where the manifest says otherwise."""
-        found, read = self.manifest, [self._item(int(row)) for row in rows]
-        x = np.stack([pixel for pixel, _ in read])
-        same = (manifest.item_ids(x) == found.ids[distinct]).all(axis=1)
-        targets = [target for _, target in read]
-        named = (manifest.labels_of(target[None])[0] for target in targets)
-        same &= [np.array_equal(*pair) for pair in zip(named, found.labels[distinct], strict=True)]
-        if not same.all():
-            where = self.items.where(int(rows[np.flatnonzero(~same)[0]]))
-            raise AuditError(f"{where}: is not what it was when it was first read", self.items.on_change)
-        return x, np.stack(targets)
+    def _verified(self, places: Iterable[int]) -> Iterator[tuple[NDArray[np.generic], NDArray[Any]]]:
+        """Pixels [C, H, W] and targets of distinct items; raises AuditError where the manifest says otherwise."""
+        found, stored = self.manifest, np.flatnonzero(self.manifest.keep)
+        here, there = tee(places)
+        for place, (x, target, digest) in zip(here, self._each(int(stored[each]) for each in there), strict=True):
+            label = manifest.labels_of(target[None])[0]
+            if not np.array_equal(label, found.labels[place]) or not np.array_equal(digest, found.ids[place]):
+                where = self.items.where(int(stored[place]))
+                raise AuditError(f"{where}: is not what it was when it was first read", self.items.on_change)
+            yield x, target
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where files changed since they were opened, or items spread over the set since the scan."""
         self.items.verify_unchanged()
-        rows = np.flatnonzero(self.manifest.keep)
-        for index in self._spread(len(rows)):
-            self._verified(rows[index : index + 1], slice(index, index + 1))
+        for _ in self._verified(self._spread(len(self.manifest.ids))):
+            pass
 
 
 def _described(label: NDArray[Any]) -> str:

@@ -23,6 +23,7 @@ class MaskedFolder:
 
     root: Path
     features = None
+    threadsafe = True
     on_change = Folder.on_change
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from audit import inputs
 from audit.contracts import Batch, Ids, Labels, Manifest
-from audit.data import archive, features, labels, manifest, values
+from audit.data import ahead, archive, features, labels, manifest, values
 from audit.data.archive import EXPECTED, Array, Rows
 from audit.data.form import IMAGES, Form
 from audit.data.spans import spans
@@ -195,7 +195,7 @@ class NpzSource:
 
         See `DataSource.batches`. Raises ValueError for a size or a mask that makes no sense.
         """
-        return self._batches(spans(size, wanted, len(self.manifest.ids)))
+        return ahead.one_ahead(self._batches(spans(size, wanted, len(self.manifest.ids))))
 
     def _batches(self, parts: list[tuple[int, int]]) -> Iterator[Batch]:
         import torch

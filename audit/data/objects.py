@@ -33,6 +33,7 @@ class Objects:
     classes: tuple[str, ...] = ()
     layout: Layout = "auto"
     features: Features | None = None
+    threadsafe = False
     on_change = "Remove random augmentation from the data set: an audit needs the same inputs each time they are read."
 
     @property

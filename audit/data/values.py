@@ -37,8 +37,8 @@ def tensor(x: NDArray[np.generic]) -> "Tensor":
     """float32 in [0, 1] from uint8 (divided by 255) or float32, in memory of its own or that of `x`."""
     import torch
 
-    found = torch.from_numpy(x)
-    return found.to(torch.float32).div_(255) if x.dtype == np.uint8 else found
+    # numpy divides as torch does, and starts no threads of its own for whoever reads ahead.
+    return torch.from_numpy(np.divide(x, np.float32(255), dtype=np.float32) if x.dtype == np.uint8 else x)
 
 
 def unsigned(x: NDArray[np.float32]) -> NDArray[np.float32]:
