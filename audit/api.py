@@ -14,6 +14,7 @@ from audit import (
     configuration,
     digest,
     evidence,
+    inventory,
     pipeline,
     plan,
     policy,
@@ -242,7 +243,7 @@ def judge(
             bound = policy.bind(agreed.policy, wanted, fixed.declared_accuracy)
             if bound.sha256 != fixed.policy.sha256:
                 asked, other = wanted, fixed.model_copy(update={"policy": bound})
-        tool = subjects.tool()
+        tool = inventory.tool()
         exploratory = other is not fixed or tool != fixed.tool
         ledger = Ledger(folder / LEDGER)
         # The keys of the ledger are those of the program that observed; the verdict is that of this one.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from audit.evidence import Body, DecisionRecord, FindingRecord, ModelRecord, MoreItems, PolicyRecord, VerdictRecord
+from audit.evidence import Body, DecisionRecord, FindingRecord, MoreItems, PolicyRecord, VerdictRecord
 from audit.findings import (
     BoundedMean,
     Exact,
@@ -16,6 +16,7 @@ from audit.findings import (
 )
 from audit.plan import Asked, PlanFile
 from audit.planning import more_items
+from audit.records import ModelRecord
 from audit.types import Claim, Decision, Decisions, OutputKind, Role, Sense, Unit, Verdict
 from audit.verdict import bounds, exit_code
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from audit import plan
+from audit import sizes
 from audit.comparisons import Settled, compared
 from audit.contracts import Batch, Columns, Probe, Task
 from audit.data import manifest
@@ -75,7 +75,7 @@ class Job(ABC):
     def waiting(self) -> int:
         """Bytes of what it leaves that wait in memory until their chunk ends."""
         rows = min(self._chunk, self._items) * self.probe.draws
-        return rows * plan.row_bytes(self._record.kept, self._shared.plan.plan.outputs, len(self._shown))
+        return rows * sizes.row_bytes(self._record.kept, self._shared.plan.plan.outputs, len(self._shown))
 
     @property
     def expected(self) -> int:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 import numpy as np
 
-from audit import plan, repeatability
+from audit import repeatability, sizes
 from audit.comparisons import Settled
-from audit.contracts import Batch, DataSource, Model, Probe, Task
+from audit.contracts import Batch, Model, Probe, Task
+from audit.dataset import DataSource
 from audit.evidence import Kept
 from audit.findings import Missing
 from audit.jobs import Job, KeepComparisons, KeepOutputs, Shared
@@ -33,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 class Observer:
     """Runs what the plan asks for and the ledger lacks; every (probe, chunk, model) once.
 
-    Data stream batch by batch, and each batch goes through as many probes as `plan.WAITING` allows: so
+    Data stream batch by batch, and each batch goes through as many probes as `sizes.WAITING` allows: so
     it is rarely read more than once, and memory holds a few batches of inputs and a bounded part of the outputs,
     however many items and probes there are.
     """
@@ -179,7 +180,7 @@ def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     """The jobs in their order, in groups whose chunks may wait in memory together; one too large for that is alone."""
     group: list[Job] = []
     for job in jobs:
-        if group and sum(each.waiting for each in group) + job.waiting > plan.WAITING:
+        if group and sum(each.waiting for each in group) + job.waiting > sizes.WAITING:
             yield group
             group = []
         group.append(job)

@@ -1,60 +1,24 @@
 """The plan: everything that is fixed, and written down, before the first forward pass."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
-from math import prod
 from pathlib import Path
 from typing import Literal
 
-from audit import digest, grounds
+from audit import digest, grounds, sizes
 from audit.comparisons import Settled
 from audit.contracts import Ask, Check, Context, Probe
 from audit.digest import Json
 from audit.errors import AuditError
-from audit.evidence import (
-    DataName,
-    DataRecord,
-    Kept,
-    ModelRecord,
-    PartialRecord,
-    Parties,
-    PlanRecord,
-    PolicyRecord,
-    ProbeRecord,
-    Record,
-    RoleName,
-    Sha256,
-    TaskRecord,
-    Tool,
-)
+from audit.evidence import Kept, PartialRecord, Parties, PlanRecord, PolicyRecord, ProbeRecord
 from audit.findings import Metric, Missing
+from audit.records import DataName, DataRecord, ModelRecord, Record, RoleName, Sha256, TaskRecord, Tool
 from audit.storage import exists, require_free, write_atomic
 from audit.types import Claim, DataRole, Role
 
-CHUNK = 4096
-BATCH = 256
-INPUTS = 2**24
-"""Bytes of a batch's items, float32: activations take many times that, and torch is slower beyond it."""
-STORED = 2**22
-"""Bytes of what one model leaves under one draw of one probe that wait in memory for their chunk to end."""
 LEAST_EFFECT = 0.99
 """Share of the items that a probe must change if it is to change any: what changes fewer is a free PASS."""
-WAITING = 2**27
-"""Bytes of outputs that may wait in memory for their chunk to end; more probes than that take turns."""
-FLOAT = 4
-"""Bytes of a stored output."""
-ROW = 32 + 4 + 8
-"""Bytes of a stored row besides the outputs: id, draw, label."""
-WHOLE = 2**28
-"""Bytes of outputs of one model under one probe that may be read at once."""
-COMPARED = 2 * 2 * 8 + 4 * 8 + 3
-"""Bytes of a stored comparison: ranks in two views, distances, and flags."""
-SHARES = 2 * 5 * 8
-"""Bytes that a comparison of masks takes besides: shares of pixels in two views, in place of flags."""
-COUNTED = 5 * 4
-"""And for each class: the counts of a confusion matrix."""
 FILE = "plan.json"
 
 
@@ -168,7 +132,7 @@ class PlanFile(Record):
         """The data set of a role; raises AuditError where the audit has none."""
         found = next((data for data in self.data if data.role == role), None)
         if found is None:
-            raise _no_data(role)
+            raise sizes.no_data(role)
         return found
 
     def shown(self, probe: ProbeRecord) -> tuple[Role, ...]:
@@ -223,55 +187,6 @@ class PlanFile(Record):
             "batch": self.plan.batch,
             "sources": self.tool.sources_sha256,
         }
-
-
-def batch_of(shapes: Iterable[Sequence[int]]) -> int:
-    """Items of one forward pass: a power of two, as many as fit into INPUTS, at most BATCH, at least 1.
-
-    `shapes` are those of an item as it is stored and as each network takes it. By size alone, never by the machine: it
-    is part of every key.
-    """
-    fits = max(1, min(BATCH, INPUTS // (FLOAT * max(prod(shape) for shape in shapes))))
-    return 1 << (fits.bit_length() - 1)
-
-
-def chunk_of(batch: int, left: int) -> int:
-    """Items that are stored together: whole batches, up to CHUNK items and, of `left` bytes an item, up to STORED."""
-    return max(1, min(CHUNK, STORED // max(1, left)) // batch) * batch
-
-
-def row_bytes(kept: Kept, outputs: tuple[int, ...], roles: int) -> int:
-    """What all models together leave of one row: their outputs, or of each but the reference a comparison.
-
-    `outputs` is the shape of what a model gives for one item.
-    """
-    if kept == "outputs":
-        return roles * (FLOAT * prod(outputs) + ROW)
-    masks = SHARES + COUNTED * outputs[0] if len(outputs) > 1 else 0
-    return (roles - 1) * (COMPARED + masks + ROW)
-
-
-def kept(probes: Sequence[Probe], items: Mapping[str, int], outputs: int, budget: float) -> tuple[Kept, ...]:
-    """What is to be stored of each probe, so that whole outputs of one model take at most `budget` bytes.
-
-    The first probes in the order of the plan are kept whole as long as they fit. The very first one always is: by it
-    is settled what the outputs are. So is the first that leaves the test items as they are: by it, how far a
-    runtime's noise reaches. What takes more than WHOLE is kept whole of no probe: it would have to be read at once. Of
-    one item a model gives `outputs` values; `items` counts them by data role. Raises AuditError for a probe of another
-    role.
-    """
-    for probe in probes:
-        if probe.data not in items:
-            raise _no_data(probe.data)
-    own = [FLOAT * outputs * items[probe.data] * probe.draws for probe in probes]
-    clean = next((place for place, p in enumerate(probes) if p.data is DataRole.TEST and not p.min_effect), 0)
-    within = [total <= budget for total in accumulate(own)]
-    fit = [size <= WHOLE and (place in (0, clean) or within[place]) for place, size in enumerate(own)]
-    return tuple("outputs" if whole else "comparisons" for whole in fit)
-
-
-def _no_data(role: str) -> AuditError:
-    return AuditError(f"a check needs {role} data, and there are none", f"Add [data.{role.replace('-', '_')}].")
 
 
 def _kind(settled: Settled) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from audit.evidence import Kept, MoreItems
 from audit.findings import BoundedMean, Exact, Kind, Metric, OrderStatistic, PairedDifference, Proportion, Statistic
-from audit.plan import FLOAT, WAITING, row_bytes
+from audit.sizes import FLOAT, WAITING, row_bytes
 from audit.stats import outlook
 from audit.stats.domain import require_alpha
 from audit.stats.planning import Design, PairedDesign, ProportionDesign, fewest_items

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit import plan, policy, registry, subjects, tasks
+from audit import inventory, plan, policy, registry, tasks
 from audit.contracts import Check, Context
 from audit.plan import Asked, PlanFile
 from audit.policy.explaining import generic
@@ -37,7 +37,7 @@ def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, Plan
     context = Context(opened.class_names(), opened.roles, tuple(opened.data), kind, chance)
     asked = plan.ask(agreed.checks, context, () if opened.partial is None else opened.partial.skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
-    return asked, subjects.plan_of(opened, terms, asked, bound)
+    return asked, inventory.plan_of(opened, terms, asked, bound)
 
 
 def _wanted(source: policy.Source) -> tuple[Check, ...]:

@@ -10,7 +10,8 @@ from statistics import median
 import numpy as np
 
 from audit import planning, policy, preparation, runtime, subjects
-from audit.contracts import DataSource, Model
+from audit.contracts import Model
+from audit.dataset import DataSource
 from audit.evidence import ProbeRecord
 from audit.planning import Cost, Forecast, Load, Typical
 from audit.report import numbers, sentences

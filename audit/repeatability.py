@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import DataSource, Model
+from audit.contracts import Model
+from audit.dataset import DataSource
 from audit.errors import AuditError
 from audit.parity import TOLERANCE, Parity
 

@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 from audit import configuration
 from audit.configuration import Settings
 from audit.errors import AuditError
-from audit.evidence import Parties, TaskRecord
+from audit.evidence import Parties
 from audit.models.adapter import Dtype, Layout, Preprocessing
 from audit.policy import available
+from audit.records import TaskRecord
 from audit.types import DataRole, OutputKind, Role, TaskKind
 
 Numbers = tuple[float, ...]

@@ -17,8 +17,9 @@ from audit import (
     subjects,
     trials,
 )
-from audit.contracts import DataSource, Manifest, Model
+from audit.contracts import Model
 from audit.data import manifest, sources
+from audit.dataset import DataSource, Manifest
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.models import files, loading

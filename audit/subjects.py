@@ -1,48 +1,28 @@
-"""Opening what an audit is about, and writing down what it is before anything is measured."""
+"""Opening what an audit is about, and holding its parts against each other."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import pairwise
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-import audit
-from audit import configuration, digest, plan, quarantine, registry, runtime, tasks
-from audit.contracts import DataSource, Manifest, Model, Task
+from audit import configuration, quarantine, runtime, sizes
+from audit.contracts import Model
 from audit.data import manifest, sources
 from audit.data.form import IMAGES, Form
-from audit.data.manifest import METHOD_SET
+from audit.dataset import DataSource
 from audit.digest import Json
 from audit.errors import AuditError
-from audit.evidence import (
-    Adapter,
-    DataRecord,
-    FeaturesRecord,
-    GradientsRecord,
-    ModelRecord,
-    PartialRecord,
-    Parties,
-    PolicyRecord,
-    StructureRecord,
-    TaskRecord,
-    Tool,
-)
-from audit.findings import Missing
-from audit.gradients import Gradients
+from audit.evidence import PartialRecord, Parties
 from audit.models import adapter, files, loading, provider
 from audit.models.adapter import Features, Preprocessing, Shape, Slot
 from audit.models.files import Format
-from audit.plan import Asked, PlanFile
+from audit.records import TaskRecord
 from audit.request import AuditFile, ModelEntry
-from audit.structure import Structure
 from audit.types import DataRole, OutputKind, Role, TaskKind
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.nn import Module
 
 GB = 10**9
@@ -50,8 +30,6 @@ LEDGER_BUDGET = 4.0 * GB
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
-_CHECKED = 64
-"""Items on which gradients are checked; 32 are the fewest."""
 _COMPILER = "torch._inductor.codecache"
 """What torch imports to load an exported program; importing it looks for a temporary folder."""
 
@@ -194,7 +172,7 @@ def of_objects(
     opened = {role: sources.of_object(each, role, f"the {role} data", form) for role, each in data.items()}
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)
-    lanes, batch = runtime.lanes(with_torch=True), _batch(test.shape, [adapted])
+    lanes, batch = runtime.lanes(with_torch=True), batch_of(test.shape, [adapted])
     models = {
         role: memory.of_module(
             module,
@@ -286,7 +264,7 @@ def _slots(request: AuditFile, test: Look | DataSource, threads: int, *, trust_c
     """What the models are opened for; raises AuditError where a preprocessing does not fit the data."""
     entries = request.models()
     preprocessing = {role: _preprocessing(request, entry, role, test) for role, entry in entries.items()}
-    batch, task = _batch(test.shape, preprocessing.values()), request.task.record
+    batch, task = batch_of(test.shape, preprocessing.values()), request.task.record
     return {
         role: Slot(
             role, test.shape, preprocessing[role], entry.output, entry.classes, request.device, threads, batch,
@@ -305,119 +283,6 @@ def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, test: Look
     return preprocessing
 
 
-def _batch(shape: Shape, preprocessings: Iterable[Preprocessing]) -> int:
+def batch_of(shape: Shape, preprocessings: Iterable[Preprocessing]) -> int:
     """Items of a forward pass of any of the models: small networks must not see more than large ones."""
-    return plan.batch_of([shape, *(each.model_shape(shape) for each in preprocessings)])
-
-
-def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
-    """Everything that is fixed before the first forward pass."""
-    classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
-    # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
-    batch = _batch(subjects.data[DataRole.TEST].shape, [model.preprocessing for model in subjects.models.values()])
-    chunk = plan.chunk_of(batch, plan.FLOAT * outputs)
-    items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
-    stored = plan.kept(asked.probes, items, outputs, terms.ledger_budget)
-    shown = _first(subjects.data[DataRole.TEST], batch) if asked.gradients else None
-    frame = plan.Frame(subjects.task, subjects.outputs, chunk, batch, stored)
-    return PlanFile(
-        tool=tool(),
-        models=tuple(_model_record(model, terms, asked, shown) for model in subjects.models.values()),
-        data=tuple(_data_record(source, classes, task) for source in subjects.data.values()),
-        plan=plan.record(asked, registry.names(asked.checks), frame, subjects.partial),
-        policy=policy,
-        declared_accuracy=terms.declared_accuracy,
-        packages=runtime.packages(),
-        deviations=tuple(_deviations(subjects)),
-        names={
-            **{role.value: model.name for role, model in subjects.models.items()},
-            **{role.value: source.name for role, source in subjects.data.items()},
-        },
-        parties=terms.parties,
-    )
-
-
-def _deviations(subjects: Subjects) -> Iterator[str]:
-    """What departs from a plain run, one sentence each."""
-    if subjects.partial is not None:
-        yield subjects.partial.sentence
-    for model in subjects.models.values():
-        yield from model.deviations
-
-
-def tool() -> Tool:
-    """This program."""
-    return Tool(
-        name="prune-audit",
-        version=audit.__version__,
-        method_set=METHOD_SET,
-        sources_sha256=digest.of_sources(registry.sources()),
-    )
-
-
-def _model_record(model: Model, terms: Terms, asked: Asked, shown: "Tensor | None") -> ModelRecord:
-    preprocessing = model.preprocessing
-    return ModelRecord(
-        role=model.role.value,
-        format=model.format,
-        sha256=model.sha256,
-        bytes=model.size,
-        parameters=model.parameters,
-        nonzero=model.nonzero,
-        structure=_structure_record(model.structure()) if asked.structure else None,
-        gradients=None if shown is None else _gradients_record(model.gradients(shown)),
-        adapter=Adapter(
-            layout=preprocessing.layout,
-            range=preprocessing.range,
-            mean=preprocessing.mean,
-            std=preprocessing.std,
-            resize=preprocessing.resize,
-            item=preprocessing.item,
-            dtype=preprocessing.dtype,
-            features=None if preprocessing.features is None else FeaturesRecord(**asdict(preprocessing.features)),
-            outputs=terms.outputs.get(model.role, OutputKind.AUTO).value,
-        ),
-        runtime=dict(model.runtime),
-    )
-
-
-def _structure_record(found: Structure | Missing) -> StructureRecord:
-    if isinstance(found, Missing):
-        return StructureRecord(unknown=found.detail)
-    return StructureRecord.model_validate(asdict(found))
-
-
-def _first(source: DataSource, batch: int) -> "Tensor":
-    """The items of the test set on which gradients are checked."""
-    wanted = np.arange(len(source.manifest.ids)) < _CHECKED
-    return next(source.batches(batch, wanted)).x
-
-
-def _gradients_record(found: Gradients | Missing) -> GradientsRecord:
-    if isinstance(found, Missing):
-        return GradientsRecord(how="none", why=found.detail)
-    return GradientsRecord.model_validate(asdict(found))
-
-
-def _data_record(source: DataSource, classes: tuple[str, ...], task: Task) -> DataRecord:
-    found, features = source.manifest, source.features
-    return DataRecord(
-        role=source.role.value,
-        sha256=found.digest,
-        items=len(found.ids),
-        duplicates=found.duplicates,
-        shape=source.shape,
-        stored=source.stored,
-        features=None if features is None else FeaturesRecord(**asdict(features)),
-        classes=classes,
-        per_class=_per_class(found, len(classes)),
-        chance=task.chance(found),
-    )
-
-
-def _per_class(found: Manifest, classes: int) -> tuple[int, ...]:
-    """Items of each class; of masks, items with a pixel of it."""
-    if found.labels.ndim > 1:
-        return tuple(found.masked.get(label, (0, 0.0))[0] for label in range(classes))
-    labelled = found.labels[found.labels >= 0]
-    return tuple(np.bincount(labelled, minlength=classes).tolist())
+    return sizes.batch_of([shape, *(each.model_shape(shape) for each in preprocessings)])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import DataSource, Model
+from audit.contracts import Model
+from audit.dataset import DataSource
 from audit.request import PreprocessingEntry
 from audit.stats import proportions
 from audit.types import Role

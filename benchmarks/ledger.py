@@ -16,11 +16,11 @@ import numpy as np
 
 from audit import digest
 from audit.data import manifest
-from audit.evidence import ModelRecord
 from audit.ledger import Ledger
 from audit.parity import Parity
 from audit.pipeline import View
 from audit.plan import PlanFile
+from audit.records import ModelRecord
 from audit.tasks.classification import Classification
 from audit.types import PAIR
 from checks.perturbations.noise import Noise

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audit import api, plan, request, runtime, subjects
-from audit.contracts import DataSource
+from audit import api, request, runtime, sizes, subjects
+from audit.dataset import DataSource
 from audit.models import files, onnx
 from audit.models.onnx import OnnxModel
 from audit.request import AuditFile, Flags
@@ -129,7 +129,7 @@ def _pass(model: OnnxModel, x: np.ndarray) -> None:
 
 def _batches(source: DataSource) -> list[np.ndarray]:
     every = np.ones(len(source.manifest.ids), np.bool_)
-    return [batch.x.numpy() for batch in source.batches(plan.batch_of([source.shape]), every)]
+    return [batch.x.numpy() for batch in source.batches(sizes.batch_of([source.shape]), every)]
 
 
 def _timed(call: Callable[[], None]) -> float:

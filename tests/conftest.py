@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit import subjects
-from audit.contracts import DataSource
+from audit.dataset import DataSource
 from audit.errors import AuditError
 from audit.report import pdf
 from audit.request import AuditFile

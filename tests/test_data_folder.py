@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from audit.contracts import DataSource
 from audit.data import manifest
 from audit.data.npz import NpzSource
 from audit.data.sources import needs_quarantine, open_source
+from audit.dataset import DataSource
 from audit.errors import AuditError
 from audit.request import DataEntry
 from audit.types import DataRole

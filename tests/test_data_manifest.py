@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audit.contracts import Manifest
 from audit.data import manifest
+from audit.dataset import Manifest
 from audit.errors import AuditError
 
 

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from audit.contracts import DataSource
 from audit.data.npz import NpzSource
 from audit.data.sources import of_object, open_source
+from audit.dataset import DataSource
 from audit.errors import AuditError
 from audit.request import DataEntry
 from audit.types import DataRole

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from audit.contracts import DataSource
 from audit.data.sources import of_object, open_source
+from audit.dataset import DataSource
 from audit.errors import AuditError
 from audit.request import DataEntry
 from audit.types import DataRole

@@ -12,13 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from audit import api, plan
-from audit.evidence import Body, DecisionRecord, GradientsRecord
+from audit.evidence import Body, DecisionRecord
 from audit.findings import Missing
 from audit.gradients import Gradients
 from audit.models import loading, memory
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.differentiable import gate
 from audit.models.differentiable.interpreter import Interpreter
+from audit.records import GradientsRecord
 from audit.report import gradients as words
 from audit.request import ModelEntry
 from audit.types import Role

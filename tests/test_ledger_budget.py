@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 import audit
-from audit import observe, plan
+from audit import observe, plan, sizes
 from audit.comparisons import Settled
 from audit.contracts import Batch, Columns, Perturbed, Rng
 from audit.errors import AuditError
 from audit.evidence import Body
 from audit.lanes import Lane, Shown, Wanted
 from audit.ledger import Ledger
-from audit.plan import COMPARED, FLOAT, ROW
+from audit.sizes import COMPARED, FLOAT, ROW
 from audit.types import DataRole, OutputKind, Role
 from checks.perturbations.clean import CLEAN
 from checks.perturbations.noise import Noise
@@ -115,7 +115,7 @@ class StoppedError(Exception):
 def test_an_audit_in_several_chunks_goes_on_wherever_it_was_stopped(
     world: World, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    monkeypatch.setattr(plan, "CHUNK", 256)
+    monkeypatch.setattr(sizes, "CHUNK", 256)
     baseline(world, weights(8.0, 200.0))
     other = within_nothing(world)
     whole = noisy(world, draws=2)
@@ -184,7 +184,7 @@ def test_whole_outputs_are_lent_to_an_audit_that_keeps_few(world: World, tmp_pat
 
 
 def test_memory_does_not_grow_with_the_number_of_probes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WAITING", 4 * plan.row_bytes("outputs", (CLASSES,), 2) * 400)
+    monkeypatch.setattr(sizes, "WAITING", 4 * sizes.row_bytes("outputs", (CLASSES,), 2) * 400)
     together: list[int] = []
     shown = observe.side_by_side
 
@@ -253,12 +253,12 @@ def test_the_budget_keeps_whole_what_fits() -> None:
     size = FLOAT * 10 * 1000
     items = {DataRole.TEST: 1000}
     for budget, whole in ((0, 1), (size, 1), (4 * size - 1, 1), (4 * size, 2), (7 * size, 3)):
-        assert plan.kept(PROBES, items, 10, budget).count("outputs") == whole
+        assert sizes.kept(PROBES, items, 10, budget).count("outputs") == whole
     noise, shifted = PROBES[1], House(data=DataRole.SHIFTED)
     untouched = House(draws=1000)
-    assert plan.kept([noise, CLEAN, untouched], items, 10, 0) == ("outputs", "outputs", "comparisons")
+    assert sizes.kept([noise, CLEAN, untouched], items, 10, 0) == ("outputs", "outputs", "comparisons")
     with pytest.raises(AuditError, match="needs shifted data, and there are none"):
-        plan.kept([CLEAN, shifted], items, 10, 0)
+        sizes.kept([CLEAN, shifted], items, 10, 0)
 
 
 def test_the_plan_says_what_reuse_is_lost_and_how_much_is_stored(command: Command, world: World) -> None:

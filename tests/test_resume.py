@@ -27,7 +27,7 @@ import pytest
 from pyarrow import parquet
 
 import audit
-from audit import digest
+from audit import digest, sizes
 from audit.errors import ExitCode
 from tests.conftest import Command
 from tests.world import World
@@ -319,10 +319,9 @@ def _serve() -> None:
     """Fork an audit for every line of input, or let the last go on; no session of a runtime lives in this process."""
     for library in ("audit.api", "onnx", "onnxruntime", "pyarrow.dataset", "torch"):
         importlib.import_module(library)
-    from audit import plan
     from audit.report import html
 
-    plan.CHUNK, plan.BATCH = CHUNK, BATCH
+    sizes.CHUNK, sizes.BATCH = CHUNK, BATCH
     # The page takes longer than all else together here, and is made of the evidence alone.
     html.render = lambda evidence: evidence.id
     shared = mmap.mmap(-1, 16)

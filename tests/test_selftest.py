@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 import audit
-from audit import api, cli, digest, repeatability, selftest, subjects, verdict
+from audit import api, cli, digest, inventory, repeatability, selftest, verdict
 from audit.errors import ExitCode, StorageError
-from audit.evidence import Tool
 from audit.findings import Exact
 from audit.parity import Parity
+from audit.records import Tool
 from audit.repeatability import Beginning
 from audit.selftest import pairs, record, trial
 from audit.selftest.record import Entry, Report, Result, Stored
@@ -81,7 +81,7 @@ def test_its_digest_is_kept_for_this_installation(whole: tuple[Result, Path], mo
     assert selftest.latest() == result.report.sha256
     path = stored(state)
     assert path.parent.name == "prune-audit"
-    assert json.loads(path.read_bytes())["report"]["tool"] == subjects.tool().model_dump()
+    assert json.loads(path.read_bytes())["report"]["tool"] == inventory.tool().model_dump()
 
 
 def test_it_names_no_place_and_no_time(whole: tuple[Result, Path], known: dict[str, Pair]) -> None:
@@ -233,7 +233,7 @@ SPOILED: dict[str, Callable[[Path], object]] = {
     "without pairs": lambda path: rewritten(path, pairs=()),
     "of other packages": lambda path: rewritten(path, packages={"python": "2.7"}),
     "of other sources": lambda path: rewritten(
-        path, tool=subjects.tool().model_copy(update={"sources_sha256": "0" * 64})
+        path, tool=inventory.tool().model_copy(update={"sources_sha256": "0" * 64})
     ),
 }
 
@@ -251,13 +251,13 @@ def test_a_report_that_is_written_again_as_it_was_is_named(kept: Path) -> None:
 
 
 def test_another_program_or_other_packages_have_passed_nothing(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = subjects.tool()
+    own = inventory.tool()
 
     def other() -> Tool:
         return own.model_copy(update={"sources_sha256": "0" * 64})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subjects, "tool", other)
+        patch.setattr(inventory, "tool", other)
         assert selftest.latest() is None
     assert selftest.latest() is not None
     monkeypatch.setattr(record.runtime, "packages", lambda: {"python": "2.7"})
@@ -272,7 +272,7 @@ def test_a_failed_report_is_not_kept(state: Path) -> None:
 
 
 def test_nothing_tested_is_not_passed() -> None:
-    assert not Report(tool=subjects.tool(), packages={}, pairs=()).passed
+    assert not Report(tool=inventory.tool(), packages={}, pairs=()).passed
 
 
 @pytest.fixture

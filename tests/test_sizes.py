@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from audit import plan, preparation, request, subjects
+from audit import preparation, request, sizes, subjects
 from audit.models.adapter import Preprocessing
 from audit.models.onnx import OnnxModel
 from audit.types import PAIR, DataRole
@@ -29,7 +29,7 @@ from tests.world import CANDIDATE, CLASSES, SIDE, Items, World
     ],
 )
 def test_a_batch_of_large_items_has_fewer_of_them(shapes: Sequence[tuple[int, ...]], batch: int) -> None:
-    assert plan.batch_of(shapes) == batch
+    assert sizes.batch_of(shapes) == batch
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def test_a_batch_of_large_items_has_fewer_of_them(shapes: Sequence[tuple[int, ..
     [(256, 40, 4096), (256, 4000, 1024), (32, 40, 4096), (32, 4000, 1024), (256, 10**6, 256), (1, 10**9, 1)],
 )
 def test_a_chunk_holds_whole_batches(batch: int, left: int, chunk: int) -> None:
-    assert plan.chunk_of(batch, left) == chunk
+    assert sizes.chunk_of(batch, left) == chunk
 
 
 def test_a_network_that_enlarges_its_items_gets_fewer_at_once_and_so_do_the_others(world: World) -> None:
-    assert sizes(world) == {256}
+    assert opened_with(world) == {256}
     pooled(world.candidate, 16)
     text = world.audit.read_text()
     world.audit.write_text(f"{text}\n[candidate.preprocessing]\nresize = [128, 128]\n")
-    assert sizes(world) == {64}
+    assert opened_with(world) == {64}
 
 
 def test_modules_in_memory_are_sized_alike() -> None:
@@ -54,7 +54,7 @@ def test_modules_in_memory_are_sized_alike() -> None:
     assert {model.runtime["batch"] for model in opened.models.values()} == {16}
 
 
-def sizes(world: World) -> set[int]:
+def opened_with(world: World) -> set[int]:
     """The batches of the plan and of what the models were opened for."""
     wanted = request.load(world.audit)
     opened = subjects.load(wanted, world.folder)

@@ -10,9 +10,10 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 from scipy.special import softmax
 
-from audit import api, plan
-from audit.contracts import Manifest, Side
+from audit import api, sizes
+from audit.contracts import Side
 from audit.data import manifest
+from audit.dataset import Manifest
 from audit.errors import AuditError, ExitCode
 from audit.evidence import Evidence
 from audit.tasks.classification import Classification
@@ -154,7 +155,7 @@ def test_segmentation_is_measured_pixel_by_pixel(tmp_path: Path) -> None:
 def test_no_figure_of_segmentation_depends_on_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = []
     for batch in (7, 256):
-        monkeypatch.setattr(plan, "BATCH", batch)
+        monkeypatch.setattr(sizes, "BATCH", batch)
         RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
         findings = segmentation(tmp_path / str(batch)).run().body.findings
         bodies.append([each.model_dump() for each in findings if "_difference" not in each.claim])
@@ -164,7 +165,7 @@ def test_no_figure_of_segmentation_depends_on_the_batch(tmp_path: Path, monkeypa
 def test_outputs_too_large_to_keep_are_compared_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
     whole = segmentation(tmp_path / "whole").run().body
-    monkeypatch.setattr(plan, "WHOLE", 1000)
+    monkeypatch.setattr(sizes, "WHOLE", 1000)
     RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
     compared = segmentation(tmp_path / "compared").run().body
     assert {probe.kept for probe in whole.plan.probes} == {"outputs"}
@@ -176,7 +177,7 @@ def test_outputs_too_large_to_keep_are_compared_at_once(tmp_path: Path, monkeypa
 
 def test_outputs_that_change_their_kind_decide_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Probabilities of the items of the first batch, logits of those that bear a mark."""
-    monkeypatch.setattr(plan, "WHOLE", 0)
+    monkeypatch.setattr(sizes, "WHOLE", 0)
     case = segmentation(tmp_path)
     case.x = np.concatenate([case.x, *[painted()[0] for _ in range(7)]])
     case.y = np.concatenate([case.y] * 8)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import audit
-from audit import pipeline, plan, preparation, request, subjects
+from audit import pipeline, plan, preparation, request, sizes, subjects
 from audit.contracts import Batch, Perturbed, Rng
 from audit.digest import of_bytes
 from audit.ledger import Ledger
@@ -26,7 +26,7 @@ def observations(out: Path) -> dict[str, str]:
 def test_units_in_any_order_and_twice_make_the_ledger_of_one_run(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str
 ) -> None:
-    monkeypatch.setattr(plan, "CHUNK", 256)
+    monkeypatch.setattr(sizes, "CHUNK", 256)
     world.audit.write_text(budget + world.audit.read_text())
     body = noisy(world)
     wanted = request.load(world.audit)
@@ -73,7 +73,7 @@ def test_a_perturbed_input_is_made_once_for_all_models(world: World, monkeypatch
 
 
 def test_lists_of_chunks_leave_the_others_alone(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(plan, "CHUNK", 256)
+    monkeypatch.setattr(sizes, "CHUNK", 256)
     wanted = request.load(world.audit)
     opened = subjects.load(wanted, world.folder)
     agreed = preparation.agree(wanted.policy, world.folder)

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import runtime
-from audit.contracts import Batch, Manifest
+from audit.contracts import Batch
 from audit.data import ahead, labels, manifest, values
 from audit.data.spans import spans
 from audit.data.targets import Targets, summed
+from audit.dataset import Manifest
 from audit.errors import AuditError
 from audit.models.adapter import Features
 from audit.types import DataRole

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Manifest
 from audit.data import values
+from audit.dataset import Manifest
 from audit.errors import AuditError
 from audit.types import DataRole
 

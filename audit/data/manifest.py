@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Ids, Labels, Manifest
+from audit.dataset import Ids, Labels, Manifest
 from audit.digest import Json, of_bytes
 from audit.errors import AuditError
 

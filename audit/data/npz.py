@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import inputs
-from audit.contracts import Batch, Ids, Labels, Manifest
+from audit.contracts import Batch
 from audit.data import ahead, archive, features, labels, manifest, values
 from audit.data.archive import EXPECTED, Array, Rows
 from audit.data.form import IMAGES, Form
 from audit.data.spans import spans
 from audit.data.targets import summed
+from audit.dataset import Ids, Labels, Manifest
 from audit.errors import AuditError
 from audit.models.adapter import Features
 from audit.types import DataRole, TaskKind

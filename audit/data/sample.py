@@ -7,9 +7,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, DataSource, Manifest
+from audit.contracts import Batch
 from audit.data.manifest import digest_of, judging_order
 from audit.data.spans import spans
+from audit.dataset import DataSource, Manifest
 from audit.models.adapter import Features
 from audit.types import DataRole
 

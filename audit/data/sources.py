@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from audit import inputs
-from audit.contracts import DataSource, Manifest
 from audit.data import folder, objects, torchvision_sets
 from audit.data.folder import Folder
 from audit.data.form import IMAGES, Form
@@ -14,8 +13,9 @@ from audit.data.masks import MaskedFolder
 from audit.data.npz import NpzSource
 from audit.data.targets import Targets
 from audit.data.values import Layout
+from audit.dataset import DataSource, Manifest
 from audit.errors import AuditError
-from audit.evidence import TaskRecord
+from audit.records import TaskRecord
 from audit.request import DataEntry
 from audit.types import DataRole, TaskKind
 from audit.userland import Factory

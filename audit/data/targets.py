@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from audit.data import labels
 from audit.errors import AuditError
-from audit.evidence import TaskRecord
+from audit.records import TaskRecord
 from audit.types import TaskKind
 
 _MOST = np.iinfo(np.int16).max

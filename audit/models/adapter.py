@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import AuditError
-from audit.evidence import TaskRecord
 from audit.models import arrays
 from audit.models.arrays import Pixels
+from audit.records import TaskRecord
 from audit.types import Role
 
 Layout = Literal["NCHW", "NHWC"]

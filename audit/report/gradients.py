@@ -1,6 +1,6 @@
 """Whence the gradients of a model are, as the certificate prints it."""
 
-from audit.evidence import GradientsRecord
+from audit.records import GradientsRecord
 from audit.report import numbers
 
 _WHENCE = {"torch": "of the module itself", "converted": "of the file, converted to torch"}

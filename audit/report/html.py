@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import JsonValue
 
-from audit.evidence import DataRecord, Evidence, FindingRecord, RoleName
+from audit.evidence import Evidence, FindingRecord
+from audit.records import DataRecord, RoleName
 from audit.report import curves, gradients, levels, losses, numbers, plots, scopes, sentences, templates, weights
 from audit.report.rows import MARKS, clean
 from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results

@@ -6,7 +6,8 @@ that a model is safe; parts of a result are individual statements, only the over
 
 from collections.abc import Sequence
 
-from audit.evidence import Adapter, DataRecord, Evidence, PolicyRecord, ProbeRecord, TaskRecord
+from audit.evidence import Evidence, PolicyRecord, ProbeRecord
+from audit.records import Adapter, DataRecord, TaskRecord
 from audit.report import numbers
 from audit.report.rows import Row, clean
 from audit.report.view import Results, name

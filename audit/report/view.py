@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Any
 
 from audit.errors import AuditError
-from audit.evidence import DataName, Evidence, ModelRecord, RoleName
+from audit.evidence import Evidence
+from audit.records import DataName, ModelRecord, RoleName
 from audit.report import numbers, scopes
 from audit.report.rows import MARKS, Part, Row
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from audit.evidence import Evidence, ModelRecord, StructureRecord
+from audit.evidence import Evidence
+from audit.records import ModelRecord, StructureRecord
 from audit.report import numbers
 from audit.report.view import model
 from audit.structure import Layer

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from audit import digest, inputs, runtime, storage, subjects
+from audit import digest, inputs, inventory, runtime, storage
 from audit.digest import Json
 from audit.errors import AuditError
-from audit.evidence import Record, Sha256, Tool
+from audit.records import Record, Sha256, Tool
 
 
 class Entry(Record):
@@ -77,7 +77,7 @@ class Result:
 
 def latest() -> str | None:
     """Digest of the stored self-test of exactly these sources and packages; None where none is intact and passed."""
-    tool, packages = subjects.tool(), runtime.packages()
+    tool, packages = inventory.tool(), runtime.packages()
     try:
         path = _path(tool, packages)
         inputs.regular(path, "")
@@ -94,7 +94,7 @@ def keep(entries: Sequence[Entry]) -> Result:
 
     A result that cannot be stored is none the worse, and says so; raises AuditError where one cannot be removed.
     """
-    report = Report(tool=subjects.tool(), packages=runtime.packages(), pairs=tuple(entries))
+    report = Report(tool=inventory.tool(), packages=runtime.packages(), pairs=tuple(entries))
     try:
         path = _path(report.tool, report.packages)
         if report.passed:

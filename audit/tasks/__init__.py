@@ -1,7 +1,7 @@
 """Tasks: what is kept of an output, and how two outputs are compared; one module each."""
 
 from audit.contracts import Task
-from audit.evidence import TaskRecord
+from audit.records import TaskRecord
 from audit.tasks.classification import Classification
 from audit.tasks.control import Control
 from audit.tasks.regression import Regression, Tolerance

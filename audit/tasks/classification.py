@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Columns, Manifest, Side
+from audit.contracts import Batch, Columns, Side
+from audit.dataset import Manifest
 from audit.findings import Missing
 from audit.types import OutputKind
 

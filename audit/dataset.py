@@ -1,0 +1,86 @@
+"""What a data set is: items that stream, and the manifest that they are held to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.types import DataRole
+
+if TYPE_CHECKING:
+    from audit.contracts import Batch
+    from audit.models.adapter import Features
+
+Ids = NDArray[np.uint8]
+"""Item ids: [N, 32], the SHA-256 digests of the items' contents."""
+
+Labels = NDArray[Any]
+"""What is known of the targets of items, in the form of `Manifest.labels`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A data set, item by item, in stored order; duplicates beyond the first copy do not count.
+
+    `ids` [N, 32] and `labels` hold the distinct items: labels int64 [N], -1 where the set has none, values float32
+    [N, D], or digests uint8 [N, 32] of masks; `keep` bool [stored] marks them among all stored ones; `digest` is over
+    ids and labels in stored order. Of masks, `masked` says by label how many items hold it and, summed over all items,
+    on what share of their pixels that count.
+    """
+
+    ids: Ids
+    labels: Labels
+    keep: NDArray[np.bool_]
+    digest: str
+    masked: Mapping[int, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def duplicates(self) -> int:
+        return int(self.keep.size - self.keep.sum())
+
+
+class DataSource(Protocol):
+    """A data set that streams; every item is digested again whenever it is read.
+
+    `manifest` is computed by one scan over all items, or is what `quarantine` handed over from such a scan.
+    """
+
+    @property
+    def role(self) -> DataRole: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def stored(self) -> str: ...
+
+    @property
+    def features(self) -> "Features | None":
+        """Shape and bounds of items that are no images; None for images."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def class_names(self, outputs: int, /) -> tuple[str, ...]:
+        """Names of the classes of models with this many outputs, () where the targets are values.
+
+        Raises AuditError where data and models disagree.
+        """
+        ...
+
+    def batches(self, size: int, wanted: NDArray[np.bool_], /) -> "Iterator[Batch]":
+        """The distinct items marked in `wanted` bool [N], in stored order.
+
+        A batch holds consecutive distinct items, at most `size`, and never reaches over a multiple of `size`:
+        where all are wanted, batch i starts at item i · size. Raises AuditError where an item is not what
+        the manifest says.
+        """
+        ...
+
+    def verify_unchanged(self) -> None: ...

@@ -1,0 +1,141 @@
+"""Writing down what an audit is about, and how it will be run, before anything is measured."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import audit
+from audit import digest, plan, registry, runtime, sizes, tasks
+from audit.contracts import Model, Task
+from audit.data.manifest import METHOD_SET
+from audit.dataset import DataSource, Manifest
+from audit.evidence import PolicyRecord
+from audit.findings import Missing
+from audit.gradients import Gradients
+from audit.plan import Asked, PlanFile
+from audit.records import Adapter, DataRecord, FeaturesRecord, GradientsRecord, ModelRecord, StructureRecord, Tool
+from audit.structure import Structure
+from audit.subjects import Subjects, Terms, batch_of
+from audit.types import DataRole, OutputKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CHECKED = 64
+"""Items on which gradients are checked; 32 are the fewest."""
+
+
+def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
+    """Everything that is fixed before the first forward pass."""
+    classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
+    # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
+    batch = batch_of(subjects.data[DataRole.TEST].shape, [model.preprocessing for model in subjects.models.values()])
+    chunk = sizes.chunk_of(batch, sizes.FLOAT * outputs)
+    items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
+    stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget)
+    shown = _first(subjects.data[DataRole.TEST], batch) if asked.gradients else None
+    frame = plan.Frame(subjects.task, subjects.outputs, chunk, batch, stored)
+    return PlanFile(
+        tool=tool(),
+        models=tuple(_model_record(model, terms, asked, shown) for model in subjects.models.values()),
+        data=tuple(_data_record(source, classes, task) for source in subjects.data.values()),
+        plan=plan.record(asked, registry.names(asked.checks), frame, subjects.partial),
+        policy=policy,
+        declared_accuracy=terms.declared_accuracy,
+        packages=runtime.packages(),
+        deviations=tuple(_deviations(subjects)),
+        names={
+            **{role.value: model.name for role, model in subjects.models.items()},
+            **{role.value: source.name for role, source in subjects.data.items()},
+        },
+        parties=terms.parties,
+    )
+
+
+def _deviations(subjects: Subjects) -> Iterator[str]:
+    """What departs from a plain run, one sentence each."""
+    if subjects.partial is not None:
+        yield subjects.partial.sentence
+    for model in subjects.models.values():
+        yield from model.deviations
+
+
+def tool() -> Tool:
+    """This program."""
+    return Tool(
+        name="prune-audit",
+        version=audit.__version__,
+        method_set=METHOD_SET,
+        sources_sha256=digest.of_sources(registry.sources()),
+    )
+
+
+def _model_record(model: Model, terms: Terms, asked: Asked, shown: "Tensor | None") -> ModelRecord:
+    preprocessing = model.preprocessing
+    return ModelRecord(
+        role=model.role.value,
+        format=model.format,
+        sha256=model.sha256,
+        bytes=model.size,
+        parameters=model.parameters,
+        nonzero=model.nonzero,
+        structure=_structure_record(model.structure()) if asked.structure else None,
+        gradients=None if shown is None else _gradients_record(model.gradients(shown)),
+        adapter=Adapter(
+            layout=preprocessing.layout,
+            range=preprocessing.range,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            resize=preprocessing.resize,
+            item=preprocessing.item,
+            dtype=preprocessing.dtype,
+            features=None if preprocessing.features is None else FeaturesRecord(**asdict(preprocessing.features)),
+            outputs=terms.outputs.get(model.role, OutputKind.AUTO).value,
+        ),
+        runtime=dict(model.runtime),
+    )
+
+
+def _structure_record(found: Structure | Missing) -> StructureRecord:
+    if isinstance(found, Missing):
+        return StructureRecord(unknown=found.detail)
+    return StructureRecord.model_validate(asdict(found))
+
+
+def _first(source: DataSource, batch: int) -> "Tensor":
+    """The items of the test set on which gradients are checked."""
+    wanted = np.arange(len(source.manifest.ids)) < _CHECKED
+    return next(source.batches(batch, wanted)).x
+
+
+def _gradients_record(found: Gradients | Missing) -> GradientsRecord:
+    if isinstance(found, Missing):
+        return GradientsRecord(how="none", why=found.detail)
+    return GradientsRecord.model_validate(asdict(found))
+
+
+def _data_record(source: DataSource, classes: tuple[str, ...], task: Task) -> DataRecord:
+    found, features = source.manifest, source.features
+    return DataRecord(
+        role=source.role.value,
+        sha256=found.digest,
+        items=len(found.ids),
+        duplicates=found.duplicates,
+        shape=source.shape,
+        stored=source.stored,
+        features=None if features is None else FeaturesRecord(**asdict(features)),
+        classes=classes,
+        per_class=_per_class(found, len(classes)),
+        chance=task.chance(found),
+    )
+
+
+def _per_class(found: Manifest, classes: int) -> tuple[int, ...]:
+    """Items of each class; of masks, items with a pixel of it."""
+    if found.labels.ndim > 1:
+        return tuple(found.masked.get(label, (0, 0.0))[0] for label in range(classes))
+    labelled = found.labels[found.labels >= 0]
+    return tuple(np.bincount(labelled, minlength=classes).tolist())
