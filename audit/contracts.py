@@ -255,6 +255,10 @@ class LedgerView(Protocol):
 
     def class_counts(self) -> tuple[int, ...]: ...
 
+    def size(self, role: Role, /) -> int:
+        """Bytes of a model's files; of a module in memory, of its values."""
+        ...
+
     def structure(self, role: Role, /) -> Structure | Missing:
         """What the weights of a model are; of a check that asked for it."""
         ...

@@ -123,6 +123,10 @@ class View:
             return Missing(UNKNOWN, found.unknown)
         return Structure(found.layers, found.parameters, found.nonzero, found.compressed)
 
+    def size(self, role: Role, /) -> int:
+        """Bytes of a model's files."""
+        return self.plan.model(role).bytes
+
     def gradients(self, role: Role, /) -> Gradients | Missing:
         """Whether a model has gradients, as it was put down in the plan."""
         found = self.plan.model(role).gradients

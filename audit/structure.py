@@ -44,6 +44,11 @@ class Layer:
         return prod(self.shape)
 
     @property
+    def channels(self) -> int:
+        """Inputs, of all groups."""
+        return self.shape[1] * self.groups
+
+    @property
     def collapsed(self) -> bool:
         """Whether nothing passes any more."""
         return self.nonzero == 0

@@ -58,6 +58,15 @@ COMPRESSED: Final = _metric(
     _MANY,
     Unit.PERCENT,
 )
+FILE_SIZE: Final = _metric(
+    "file_size",
+    "Size of the files",
+    "Bytes of the model's files, in percent of the reference's; of a module in memory, of its values.",
+    Sense.AT_MOST,
+    0.0,
+    _MANY,
+    Unit.PERCENT,
+)
 COLLAPSED: Final = _metric(
     "collapsed_layers",
     "Layers that pass nothing",
@@ -71,6 +80,15 @@ DEAD_FILTERS: Final = _metric(
     "dead_filters",
     "Filters that are gone",
     "Share of the filters, over all layers, of which every weight is zero.",
+    Sense.AT_MOST,
+    0.0,
+    1.0,
+    Unit.PERCENT,
+)
+DEAD_CHANNELS: Final = _metric(
+    "dead_channels",
+    "Inputs that nothing uses",
+    "Share of the input channels, over all layers, that no filter has a weight other than zero for.",
     Sense.AT_MOST,
     0.0,
     1.0,
@@ -97,7 +115,7 @@ GRADIENT_ERROR: Final = _metric(
     1.0,
     Unit.PERCENT,
 )
-_OF_ROLE = (SPARSITY, COLLAPSED, DEAD_FILTERS)
+_OF_ROLE = (SPARSITY, COLLAPSED, DEAD_FILTERS, DEAD_CHANNELS)
 _OF_PAIR = (PRUNE_RATIO, OPERATIONS, COMPRESSED)
 
 
@@ -110,19 +128,21 @@ class EffectiveWeights:
 
     name: ClassVar[str] = "structure"
     summary: ClassVar[str] = "what the weights really are, as the operators receive them"
-    metrics: ClassVar[tuple[Metric, ...]] = (*_OF_PAIR, *_OF_ROLE, PATTERN, GRADIENT_ERROR)
+    metrics: ClassVar[tuple[Metric, ...]] = (*_OF_PAIR, FILE_SIZE, *_OF_ROLE, PATTERN, GRADIENT_ERROR)
     gradients: bool = False
 
     def ask(self, context: Context, /) -> Ask:
         of_roles = [_of(metric, role) for metric in _OF_ROLE for role in PAIR]
         patterns = [_pattern(n, m) for n, m in PATTERNS]
         converted = [_of(GRADIENT_ERROR, role) for role in PAIR if self.gradients]
-        claims = (*(Claim(metric.name) for metric in _OF_PAIR), *of_roles, *patterns, *converted)
+        claims = (*(Claim(metric.name) for metric in (*_OF_PAIR, FILE_SIZE)), *of_roles, *patterns, *converted)
         return Ask((), claims, structure=True, gradients=self.gradients)
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         found = {role: ledger.structure(role) for role in PAIR}
         yield from _compared(found[Role.REFERENCE], found[Role.CANDIDATE])
+        whole, part = (ledger.size(role) for role in PAIR)
+        yield Finding(Claim(FILE_SIZE.name), _files(whole, part))
         for role, structure in found.items():
             yield from _alone(role, structure)
         for place, (n, m) in enumerate(PATTERNS):
@@ -172,6 +192,12 @@ def _amount(metric: Metric, structure: Structure) -> int | None:
     return sum(layer.operations for layer in structure.layers) if known else None
 
 
+def _files(reference: int, candidate: int) -> Exact | Missing:
+    if not reference or not candidate:
+        return Missing(UNKNOWN, "a model without a byte")
+    return Exact(min(FILE_SIZE.high, candidate / reference), candidate)
+
+
 def _alone(role: Role, structure: Structure | Missing) -> Iterator[Finding]:
     if isinstance(structure, Missing) or not structure.layers:
         none = structure if isinstance(structure, Missing) else Missing(UNKNOWN, "it has no layer with weights")
@@ -183,6 +209,8 @@ def _alone(role: Role, structure: Structure | Missing) -> Iterator[Finding]:
     yield Finding(_of(SPARSITY, role), Exact(1.0 - nonzero / weights, weights))
     yield Finding(_of(COLLAPSED, role), Exact(float(sum(layer.collapsed for layer in layers)), len(layers)))
     yield Finding(_of(DEAD_FILTERS, role), Exact(dead / filters, filters))
+    channels, unused = sum(layer.channels for layer in layers), sum(layer.dead_channels for layer in layers)
+    yield Finding(_of(DEAD_CHANNELS, role), Exact(unused / channels, channels))
 
 
 def _conforming(structure: Structure | Missing, place: int, m: int) -> Exact | Missing:

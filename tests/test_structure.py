@@ -504,6 +504,22 @@ def test_layers_add_up_to_a_published_total(total: float) -> None:
     assert sparsity.value == pytest.approx(total, abs=1e-4)  # the layers are given to four digits
 
 
+def test_the_size_of_the_files_is_told(world: World) -> None:
+    policy_of(world, "structure.file_size", "at_most", 150.0, "%")
+    found = api.run(world.audit, pdf=False).evidence.body
+    sizes = [model.bytes for model in found.models]
+    claim = next(each for each in found.findings if each.claim == "structure.file_size")
+    assert claim.estimate == pytest.approx(100 * sizes[1] / sizes[0])
+
+
+def test_inputs_that_nothing_uses_are_counted() -> None:
+    weight = np.ones((4, 3, 2, 2), np.float32)
+    weight[:, 1] = 0
+    found = check._alone(Role.CANDIDATE, Structure((counting.layer("a", "convolution", weight),), 48, 32, 1))
+    shares = {each.claim.metric: each.statistic for each in found}
+    assert shares["structure.dead_channels"] == Exact(1 / 3, 3)
+
+
 def policy_of(world: World, claim: str, sense: str, limit: float, unit: str) -> None:
     text = world.policy.read_text().replace('"integrity"]', '"integrity", "structure"]')
     criterion = f'\n[[criterion]]\nclaim = "{claim}"\n{sense} = {limit}\nunit = "{unit}"\n'
