@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 SETTINGS = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
 """Its own defaults would choose convolutions by a stopwatch, and round the factors of every product to 10 bits."""
+_ERRORS = 3
+"""Of onnxruntime's log: errors, no warnings."""
 _SWAP = "Run `pip uninstall -y onnxruntime && pip install onnxruntime-gpu`, or use device cpu."
 _LIBRARIES = "CUDA and cuDNN must be those it was built for, in torch as well (docs/models.md); or use device cpu."
 
@@ -104,6 +106,8 @@ def _load_libraries() -> str:
     import onnxruntime
     import torch  # noqa: F401 (for its effect: it has loaded its own, which are then shared)
 
+    # Else it warns of every convolution that cuDNN was told not to search for: that is what was asked for.
+    onnxruntime.set_default_logger_severity(_ERRORS)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         onnxruntime.preload_dlls()
     return f"({text.splitlines()[0]})" if (text := said.getvalue().strip()) else ""
