@@ -76,11 +76,12 @@ def started(*libraries: str) -> Iterator[socket.socket]:
     with here, there, subprocess.Popen(
         [sys.executable, "-P", "-B", Path(__file__), str(there.fileno()), *libraries],
         pass_fds=[there.fileno()], env={**os.environ, **quarantine._ONE_THREAD},
-    ) as process:  # fmt: skip
+    ):  # fmt: skip
         there.close()
-        yield here
-        here.close()
-        process.wait()
+        try:
+            yield here
+        finally:
+            here.close()  # which ends the process
 
 
 def _serve(channel: socket.socket) -> None:
@@ -88,13 +89,15 @@ def _serve(channel: socket.socket) -> None:
     while streams := socket.recv_fds(channel, 1, 3)[1]:
         child = os.fork()
         if child == 0:
-            os.setsid()
+            os.setpgid(0, 0)
             for place, stream in enumerate(streams):
                 os.dup2(stream, place)
-            channel.send(_NUMBER.pack(os.getpid()))
             os.closerange(3, 1 + max(channel.fileno(), *streams))
             sys.addaudithook(_Watch())
             quarantine.serve()
+        with suppress(PermissionError, ProcessLookupError):  # it was there first, or is gone
+            os.setpgid(child, child)
+        channel.send(_NUMBER.pack(child))
         for stream in streams:
             os.close(stream)
         status = os.waitpid(child, 0)[1]
