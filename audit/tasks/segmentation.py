@@ -4,8 +4,8 @@ Pixels of one image are a cluster, never further items: what is decided are mean
 one confusion matrix over the whole data set, so that it depends on no batch size.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PIXELS = Classification()
+_TOGETHER = 2**20
+"""Outputs of a network that are compared at once."""
 SHARES = (*RIGHT, "agree", "softmax_l2", "softmax_linf", "jensen_shannon")
 """Columns of pixels that are averaged over those of an item that count."""
 COUNTS = ("hit_reference", "hit_candidate", "named_reference", "named_candidate", "labelled")
@@ -54,49 +56,58 @@ class Segmentation:
 
         Nothing hangs on the order of others, so that the second answer is the first.
         """
-        near = [_PIXELS.near_ties(_pixels(item), noise)[0].any() for item in _each(out)]
-        return np.asarray(near, np.bool_), np.asarray(near, np.bool_)
+        parts = [_PIXELS.near_ties(_pixels(out[b]), noise)[0].reshape(len(out[b]), -1) for b in _blocks(out)]
+        near: NDArray[np.bool_] = np.concatenate([part.any(axis=1) for part in parts])
+        return near, near
 
     def compare(self, labels: NDArray[Any], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns [N]: the columns of a classifier, averaged over the pixels of an item that count.
 
         With labels also COUNTS, int32 [N, K]. Of items without labels all pixels count.
         """
-        rows = [self._of_item(labels[i], _item(reference, i), _item(other, i), adverse) for i in range(len(labels))]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        blocks = _blocks(reference.columns["output"])
+        parts = [self._of_items(labels[b], _some(reference, b), _some(other, b), adverse=adverse) for b in blocks]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _of_item(self, mask: NDArray[Any], reference: Side, other: Side, adverse: bool) -> Columns:
-        labelled = mask.ndim > 0
-        first = _pixels(reference.columns["output"])
-        flat = mask.reshape(-1).astype(np.int64) if labelled else np.full(len(first), -1)
-        counts = flat != self.ignore if labelled else np.ones(len(first), np.bool_)
-        named = np.where(counts, flat, 0) if labelled else flat
+    def _of_items(self, masks: NDArray[Any], reference: Side, other: Side, *, adverse: bool) -> Columns:
+        """The pair columns of some items, whose pixels are compared together."""
+        items, labelled = len(masks), masks.ndim > 1
+        pixels = prod(reference.columns["output"].shape[2:])
+        flat = masks.reshape(-1).astype(np.int64) if labelled else np.full(items * pixels, -1)
+        counts = flat != self.ignore if labelled else np.ones(len(flat), np.bool_)
+        item, named = np.repeat(np.arange(items), pixels)[counts], flat[counts]
         pair = [
             replace(side, columns={"output": _pixels(side.columns["output"])[counts]}) for side in (reference, other)
         ]
-        found = _PIXELS.compare(named[counts], pair[0], pair[1], adverse=adverse)
-        shares = {name: np.asarray(found[name].mean()) for name in SHARES if name in found}
-        return {**shares, **(_confusion(named[counts], *pair) if labelled else {})}
+        found = _PIXELS.compare(named, pair[0], pair[1], adverse=adverse)
+        sizes = np.bincount(item, minlength=items)
+        shares = {
+            name: np.bincount(item, weights=found[name], minlength=items) / sizes for name in SHARES if name in found
+        }
+        return {**shares, **(_confusion(item, items, named, *pair) if labelled else {})}
 
 
-def _confusion(labels: NDArray[np.int64], reference: Side, other: Side) -> Columns:
-    """The counts of one item."""
+def _confusion(item: NDArray[np.intp], items: int, labels: NDArray[np.int64], reference: Side, other: Side) -> Columns:
+    """The counts of items, from the numbers of the items of their pixels."""
     classes = reference.columns["output"].shape[1]
 
-    def count(values: NDArray[np.int64]) -> NDArray[np.int32]:
-        return np.bincount(values, minlength=classes).astype(np.int32)
+    def count(values: NDArray[np.int64], of: NDArray[np.intp]) -> NDArray[np.int32]:
+        return np.bincount(of * classes + values, minlength=items * classes).reshape(items, classes).astype(np.int32)
 
     first, second = (side.columns["output"].argmax(axis=1) for side in (reference, other))
-    found = (labels[first == labels], labels[second == labels], first, second, labels)
-    return dict(zip(COUNTS, map(count, found), strict=True))
+    hits = [(labels[named == labels], item[named == labels]) for named in (first, second)]
+    found = (*hits, (first, item), (second, item), (labels, item))
+    return {name: count(*values) for name, values in zip(COUNTS, found, strict=True)}
 
 
-def _item(side: Side, place: int) -> Side:
-    return replace(side, columns={"output": side.columns["output"][place : place + 1]})
+def _some(side: Side, block: slice) -> Side:
+    return replace(side, columns={"output": side.columns["output"][block]})
 
 
-def _each(out: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    return (out[place : place + 1] for place in range(len(out)))
+def _blocks(out: NDArray[np.float32]) -> list[slice]:
+    """Items that are looked at together."""
+    step = max(1, _TOGETHER // max(1, prod(out.shape[1:])))
+    return [slice(start, start + step) for start in range(0, max(len(out), 1), step)]
 
 
 def _pixels(out: NDArray[np.float32]) -> NDArray[np.float32]:
