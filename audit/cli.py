@@ -41,10 +41,13 @@ Baseline = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Test set: .npz with x, y, classes, or a folder of class folders.", show_default=False),
+    typer.Option(
+        help="Test set: .npz with x, y, classes, or a folder of class folders, or of images and masks.",
+        show_default=False,
+    ),
 ]
 Policy = Annotated[
-    str | None, typer.Option(help="screening, standard, strict, or a policy file.  \\[default: standard]")
+    str | None, typer.Option(help="screening, standard, strict, values, or a policy file.  \\[default: standard]")
 ]
 Mean = Annotated[str | None, typer.Option(help="Per channel, such as 0.49,0.48,0.45.", show_default=False)]
 Std = Annotated[str | None, typer.Option(help="Per channel, such as 0.25,0.24,0.26.", show_default=False)]

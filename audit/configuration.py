@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -103,12 +103,19 @@ def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel
     if first["type"] == "json_invalid":
         return f"{name}: is nested too deeply", "Correct the file.", ""
     if first["type"] == "missing":
-        return f"{where}: {key!r} is missing", f"Add {path[-1]!r} to {name}.", "missing-key"
+        return f"{where}: {key!r} is missing", f"Add {_addition(model, path[-1])} to {name}.", "missing-key"
     return (
-        f"{where}: {key or 'the file'}: {first['msg']}",
+        f"{where}: {key or 'the file'}: {first['msg'].removeprefix('Value error, ')}",
         f"Correct {key!r}." if key else "Correct the file.",
         "",
     )
+
+
+def _addition(model: type[BaseModel], key: str) -> str:
+    """A key that is missing, with its value where it can have one only."""
+    known = model.model_fields.get(key)
+    values = get_args(known.annotation) if known is not None and get_origin(known.annotation) is Literal else ()
+    return f"`{key} = {json.dumps(values[0])}`" if len(values) == 1 else repr(key)
 
 
 def _place(text: str, loc: Sequence[str | int]) -> str:

@@ -69,7 +69,7 @@ class ModelEntry(Settings):
         None, description="for weights: `module:factory`, your own code, which gives the torch.nn.Module"
     )
     arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of the factory")
-    output: str = Field("", description="the output that holds the class scores, where there are several")
+    output: str = Field("", description="the output that counts, where there are several")
     outputs: OutputKind = OutputKind.AUTO
     classes: tuple[str, ...] = Field(
         (), description="names of the outputs in their order; they must be those of the other models and of the data"
@@ -103,13 +103,17 @@ class TaskEntry(Settings):
 
     @model_validator(mode="after")
     def _sensible(self) -> "TaskEntry":
-        valued = self.kind in (TaskKind.REGRESSION, TaskKind.CONTROL)
-        if valued is not (self.absolute > 0 or self.relative > 0):
-            raise ValueError("absolute and relative, one of them at least, belong to regression and control")
-        if (self.kind is TaskKind.CONTROL) is (self.rule is None):
-            raise ValueError("rule belongs to control, and control needs it: argmin or argmax")
+        valued, tolerant = self.kind in (TaskKind.REGRESSION, TaskKind.CONTROL), self.absolute > 0 or self.relative > 0
+        if valued and not tolerant:
+            raise ValueError(f"{self.kind} needs a tolerance: absolute or relative above 0")
+        if tolerant and not valued:
+            raise ValueError(f"{self.kind} has no tolerance: remove absolute and relative")
+        if self.kind is TaskKind.CONTROL and self.rule is None:
+            raise ValueError('control needs rule = "argmin" or "argmax": the output that decides')
+        if self.kind is not TaskKind.CONTROL and self.rule is not None:
+            raise ValueError(f"{self.kind} has no rule: remove it")
         if self.kind is not TaskKind.SEGMENTATION and self.ignore is not None:
-            raise ValueError("ignore belongs to segmentation")
+            raise ValueError(f"{self.kind} has no pixels to ignore: remove ignore")
         return self
 
     @property

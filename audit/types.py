@@ -65,6 +65,7 @@ class Unit(StrEnum):
     PERCENT = "%"
     POINTS = "points"
     DISTANCE = "distance"
+    TOLERANCES = "tolerances"
     ITEMS = "items"
     LAYERS = "layers"
 

@@ -51,7 +51,7 @@ DIFFERENCE: Final = Metric(
 )  # fmt: skip
 
 DEVIATION: Final = Metric(
-    name="conversion.deviation", title="Mean deviation by conversion", unit=Unit.DISTANCE, low=0.0, high=FAR,
+    name="conversion.deviation", title="Mean deviation by conversion", unit=Unit.TOLERANCES, low=0.0, high=FAR,
     better=Sense.AT_MOST, kind=Kind.MEAN, of_pair=False,
     meaning="As functional.deviation, of the candidate from its origin.",
 )  # fmt: skip

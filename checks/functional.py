@@ -69,13 +69,13 @@ RELATIVE: Final = Metric(
 )  # fmt: skip
 FAR: Final = 10.0
 DEVIATION: Final = Metric(
-    name="functional.deviation", title="Mean deviation", unit=Unit.DISTANCE, low=0.0, high=FAR,
+    name="functional.deviation", title="Mean deviation", unit=Unit.TOLERANCES, low=0.0, high=FAR,
     better=Sense.AT_MOST, kind=Kind.MEAN,
     meaning="How far the candidate's outputs lie from the reference's, in tolerances, of the value where that is "
     f"farthest; {FAR:g} stands for anything beyond. For regression and control.",
 )  # fmt: skip
 DEVIATION_Q99: Final = Metric(
-    name="functional.deviation_q99", title="Deviation, 99 % of items", unit=Unit.DISTANCE, low=0.0,
+    name="functional.deviation_q99", title="Deviation, 99 % of items", unit=Unit.TOLERANCES, low=0.0,
     high=sys.float_info.max, better=Sense.AT_MOST, kind=Kind.QUANTILE, q=0.99,
     meaning="The deviation, in tolerances, that at most one item in a hundred exceeds.",
 )  # fmt: skip

@@ -52,7 +52,8 @@ NEAR_TIES: Final = Metric(
     high=1.0,
     better=Sense.AT_MOST,
     kind=Kind.COUNTED,
-    meaning="Share of outputs whose two largest values are closer than rounding can move them, under the worst probe; "
+    meaning="Share of items with a decision between two outputs that are closer than rounding can move them, under the "
+    "worst probe; values that no decision hangs on have none; "
     "a verdict must hold with all of them counted against the candidate.",
 )
 _BEYOND = f"beyond {100 * TOLERANCE:g} % the audit ends without a certificate, whatever the policy says."

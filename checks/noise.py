@@ -41,13 +41,13 @@ EXCESS_DISTANCE: Final = Metric(
 )  # fmt: skip
 
 BASELINE_DEVIATION: Final = Metric(
-    name="baseline.deviation", title="Mean deviation, baseline from reference", unit=Unit.DISTANCE, low=0.0,
+    name="baseline.deviation", title="Mean deviation, baseline from reference", unit=Unit.TOLERANCES, low=0.0,
     high=functional.FAR, better=Sense.AT_MOST, kind=Kind.MEAN,
     meaning="As functional.deviation, of the separately trained baseline.",
     of_pair=False,
 )  # fmt: skip
 EXCESS_DEVIATION: Final = Metric(
-    name="baseline.excess_deviation", title="Deviates more than the baseline", unit=Unit.DISTANCE,
+    name="baseline.excess_deviation", title="Deviates more than the baseline", unit=Unit.TOLERANCES,
     low=-functional.FAR, high=functional.FAR, better=Sense.AT_MOST, kind=Kind.MEAN,
     meaning="Deviation of the candidate from the reference minus that of the baseline.",
 )  # fmt: skip

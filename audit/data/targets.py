@@ -14,7 +14,7 @@ from audit.types import TaskKind
 
 _MOST = np.iinfo(np.int16).max
 _FORMS = {
-    TaskKind.CLASSIFICATION: "Store one integer label per item.",
+    TaskKind.CLASSIFICATION: "Store one integer label per item; masks, values and decisions need kind = … in [task].",
     TaskKind.SEGMENTATION: "Store one mask of integer labels per item, of the height and width of its image.",
     TaskKind.REGRESSION: "Store the values of each item in one row of numbers.",
     TaskKind.CONTROL: "Store the right decision of each item, 0 for the first output, or the values that decide.",

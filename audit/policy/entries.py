@@ -81,7 +81,8 @@ class ReferenceFloor(Settings):
         chance = 100 / len(context.classes) if context.classes else 0.0
         demanded = min(self.times_chance * chance, (100 + chance) / 2)
         stated = -math.inf if declared is None else declared - self.below_declared
-        floor = max(self.clean, demanded, stated, 100 * context.chance)
+        guessed = math.ceil(10_000 * context.chance) / 100  # two digits: what is printed is what is judged
+        floor = max(self.clean, demanded, stated, guessed)
         if floor >= 100 and context.chance == 1:
             raise AuditError(
                 "one and the same answer is right for every item of the test set",

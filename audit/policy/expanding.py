@@ -70,10 +70,18 @@ def _limits(source: Source, index: int, promised: Sequence[Claim]) -> Iterator[L
             yield Limit(entry.record(claim), index, pattern.explicit)
 
 
+def _hint(claim: Claim, promised: set[str]) -> str:
+    """What to write instead, or what the claim would need."""
+    if claim.metric.split(".")[0] in ("conversion", "pruning") and claim.id not in promised:
+        return "It is about an origin, and for some tasks: add [origin] to the audit file, or remove the criterion."
+    close = did_you_mean(claim.id, promised)
+    return close if close.startswith("Did") else "`prune-audit checks NAME` lists the claims of a check."
+
+
 def _nothing(where: str, written: str, part: Pattern, promised: Iterable[Claim]) -> AuditError:
     """The error of a criterion, or of one value of its list, without a promised claim."""
     same = {claim.id for claim in promised if claim.metric == part.claim.metric}
-    hint = did_you_mean(part.claim.id, same or {claim.id for claim in promised})
+    hint = _hint(part.claim, same or {claim.id for claim in promised})
     if part.claim != Claim.parse(written):
         what = f"reads {part.claim.id!r}, which names"
     else:

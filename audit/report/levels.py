@@ -19,6 +19,7 @@ _DRAWN = {
     "accuracy.drop": "",
     "functional.agreement": "baseline.agreement",
     "functional.softmax_l2": "baseline.softmax_l2",
+    "functional.deviation": "baseline.deviation",
 }
 """Metrics that are drawn, in this order, each with the same measure of the baseline model."""
 

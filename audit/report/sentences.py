@@ -21,7 +21,7 @@ def task(record: TaskRecord) -> str:
     """What the models are for, and what counts as right."""
     parts = (
         [f"{record.absolute:.10g}"] * bool(record.absolute)
-        + [f"{100 * record.relative:.10g} % of the value that it is compared with"] * bool(record.relative)
+        + [f"{100 * record.relative:.10g} %"] * bool(record.relative)
     )  # fmt: skip
     tolerance = " + ".join(parts)
     match record.kind:
@@ -30,10 +30,12 @@ def task(record: TaskRecord) -> str:
         case "segmentation":
             return f"segmentation: one class for each pixel; those labelled {record.ignore} count for nothing"
         case "regression":
-            return f"regression: right is an item whose every value is within {tolerance}"
+            return (
+                f"regression: right is an item whose every value is within {tolerance} of its target; so is agreement"
+            )
         case "control":
             end = "smallest" if record.rule == "argmin" else "largest"
-            return f"control: the {end} output decides; deviations are in units of {tolerance}"
+            return f"control: the {end} output decides; deviations are in tolerances of {tolerance}"
 
 
 def form(data: DataRecord) -> str:
@@ -49,7 +51,8 @@ def fed(adapter: Adapter) -> str:
     of_images = f"{adapter.layout}, values {adapter.range[0]} to {adapter.range[1]}"
     parts = [
         of_images if adapter.features is None else "values in the units of the data",
-        f"mean {mean}, standard deviation {std}",
+        f"mean {mean}" if mean else "no mean taken off",
+        f"standard deviation {std}" if std else "not divided by a standard deviation",
         *([f"resized to {' × '.join(map(str, adapter.resize))}"] if adapter.resize else []),
         *([f"items of {' × '.join(map(str, adapter.item))}"] if adapter.item else []),
         *([adapter.dtype] if adapter.dtype != "auto" else []),

@@ -3,7 +3,7 @@
 import math
 
 from audit import evidence as ev
-from audit import grounds
+from audit import grounds, records
 
 Z = 1.6448536269514722  # the 95 % point of the normal distribution
 
@@ -108,16 +108,16 @@ def findings(decisions: tuple[ev.DecisionRecord, ...], others: int) -> tuple[ev.
     return (*decided, *further)
 
 
-ADAPTER = ev.Adapter(
+ADAPTER = records.Adapter(
     layout="NCHW", range=(0.0, 1.0), mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616), outputs="logits"
 )
 RUNTIME: dict[str, str | int] = {
     "engine": "onnxruntime 1.32.0", "provider": "CPUExecutionProvider", "threads": 2, "optimisation": "basic",
 }  # fmt: skip
 MODELS = (
-    ev.ModelRecord(role="reference", format="ONNX, opset 20", sha256="9c1f" * 16,
+    records.ModelRecord(role="reference", format="ONNX, opset 20", sha256="9c1f" * 16,
                    bytes=1_094_321, parameters=272_474, nonzero=272_474, adapter=ADAPTER, runtime=RUNTIME),
-    ev.ModelRecord(role="candidate", format="ONNX, opset 20", sha256="3e07" * 16,
+    records.ModelRecord(role="candidate", format="ONNX, opset 20", sha256="3e07" * 16,
                    bytes=1_094_321, parameters=272_474, nonzero=109_803, adapter=ADAPTER, runtime=RUNTIME),
 )  # fmt: skip
 PROBES = (
@@ -156,10 +156,10 @@ def build(
         probes=PROBES,
     )  # fmt: skip
     body = ev.Body(
-        tool=ev.Tool(name="prune-audit", version="0.1.0", method_set="1", sources_sha256="5a" * 32),
+        tool=records.Tool(name="prune-audit", version="0.1.0", method_set="1", sources_sha256="5a" * 32),
         models=MODELS,
         data=(
-            ev.DataRecord(role="test", sha256="b1d2" * 16, items=10_000, duplicates=0,
+            records.DataRecord(role="test", sha256="b1d2" * 16, items=10_000, duplicates=0,
                           shape=(3, 32, 32), stored="uint8", classes=classes,
                           per_class=(1000,) * len(classes)),
         ),
