@@ -155,7 +155,9 @@ def compare(
         Role.REFERENCE: reference, Role.CANDIDATE: candidate, Role.BASELINE: baseline, Role.ORIGIN: origin,
     }  # fmt: skip
     given = {role: module for role, module in modules.items() if module is not None}
-    low, high = bounds or (None, None)
+    low, high = bounds if bounds is not None and len(bounds) == 2 else (None, None)
+    if bounds is not None and (low is None or high is None):
+        raise AuditError("bounds are not (low, high)", "Give the least and the greatest value of each feature.")
     form = Form(Targets(configuration.validate(task or {}, "the task", TaskEntry).record), low, high)
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(

@@ -29,7 +29,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What one model left under one probe: rows, rows with NaN or infinity, rows with a near tie.
+    """What one model left under one probe: rows, rows with NaN or infinity, rows with a near tie, in parts if need be.
 
     `turning`: some order of two outputs hangs on the noise of the runtime, be it of the first or of the last ones. Ties
     and turns mean nothing, and are not counted, where any row is not finite.
@@ -37,22 +37,22 @@ class Census:
 
     rows: int
     bad: int
-    ties: int
+    ties: float
     turning: bool
 
     @classmethod
     def of_flags(cls, flags: Columns) -> "Census":
         """Counted from what `flags` found of every row."""
         bad = int(flags["bad"].sum())
-        ties, turning = (0, False) if bad else (int(flags["tie"].sum()), bool(flags["turning"].any()))
+        ties, turning = (0.0, False) if bad else (float(flags["tie"].sum()), bool(flags["turning"].any()))
         return cls(len(flags["bad"]), bad, ties, turning)
 
 
-def flags(task: Task, out: NDArray[np.float32], noise: float) -> Columns:
+def flags(task: Task, out: NDArray[np.float32], noise: float, labels: NDArray[Any]) -> Columns:
     """Which rows of outputs [N, …] are not finite, hold a near tie, could be ordered otherwise; bool [N] each."""
     bad = np.logical_not(np.isfinite(out).reshape(len(out), -1).all(axis=1))
     sound = _sound(out, bad)
-    tie, turning = task.near_ties(sound, noise)
+    tie, turning = task.near_ties(sound, noise, labels)
     return {"bad": bad, "tie": tie, "turning": turning}
 
 
@@ -69,7 +69,7 @@ def compared(
     found: dict[str, NDArray[np.generic]] = {}
     sides = []
     for name, out, known in zip((Role.REFERENCE.value, _OTHER), outputs, settled, strict=True):
-        own = flags(task, out, known.noise)
+        own = flags(task, out, known.noise, labels)
         own = {**own, "odd": _odd(task, _sound(out, own["bad"]), known.kind)}
         found |= {f"{name}.{flag}": values for flag, values in own.items()}
         if not isinstance(known.kind, Missing):

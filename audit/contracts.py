@@ -200,8 +200,10 @@ class Task(Protocol):
 
     def settle(self, columns: Columns, declared: OutputKind, /) -> OutputKind | Missing: ...
 
-    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Rows [N] with a decision that is closer than the runtime's noise, and those on which any column hangs."""
+    def near_ties(
+        self, out: NDArray[np.float32], noise: float, labels: NDArray[Any], /
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Rows [N] with a decision closer than the runtime's noise, as flags or shares, and those that could turn."""
         ...
 
     def compare(self, labels: NDArray[Any], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
@@ -243,7 +245,7 @@ class LedgerView(Protocol):
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing: ...
 
-    def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
+    def near_ties(self, role: Role, /) -> tuple[float, int] | Missing:
         """(items whose decision is closer than the noise of the runtime, items), over the worst probe."""
         ...
 

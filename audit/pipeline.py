@@ -74,7 +74,7 @@ class View:
             return failed
         return (bad, rows) if rows else Missing("empty", "no item was observed")
 
-    def near_ties(self, role: Role, /) -> tuple[int, int] | Missing:
+    def near_ties(self, role: Role, /) -> tuple[float, int] | Missing:
         """(rows whose decision is closer than the runtime's noise, rows) of a role, under its worst probe.
 
         Missing where a probe failed, which might have been the worst.
@@ -160,7 +160,9 @@ class View:
             self._counted[role, probe] = failure
             return failure
         columns = self.ledger.gather(self.plan.keys(role, record))
-        self._counted[role, probe] = Census.of_flags(flags(self.task, columns["output"], self._noise(role)))
+        self._counted[role, probe] = Census.of_flags(
+            flags(self.task, columns["output"], self._noise(role), columns["label"])
+        )
         return columns
 
     def _gather_pair(self, other: Role, probe: str) -> Columns | Missing:

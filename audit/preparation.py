@@ -32,9 +32,9 @@ def promised(source: policy.Source) -> Asked:
 
 def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
     """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
+    names, kind = opened.class_names(), TaskKind(opened.task.kind)  # before labels are counted, they must be labels
     chance = tasks.of(opened.task).chance(opened.data[DataRole.TEST].manifest)
-    kind = TaskKind(opened.task.kind)
-    context = Context(opened.class_names(), opened.roles, tuple(opened.data), kind, chance)
+    context = Context(names, opened.roles, tuple(opened.data), kind, chance)
     asked = plan.ask(agreed.checks, context, () if opened.partial is None else opened.partial.skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
     return asked, inventory.plan_of(opened, terms, asked, bound)

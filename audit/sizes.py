@@ -21,6 +21,8 @@ FLOAT = 4
 """Bytes of a stored output."""
 ROW = 32 + 4 + 8
 """Bytes of a stored row besides the outputs: id, draw, label."""
+MASKED = 2
+"""Bytes of the label of a pixel."""
 WHOLE = 2**28
 """Bytes of outputs of one model under one probe that may be read at once."""
 COMPARED = 2 * 2 * 8 + 4 * 8 + 3
@@ -52,7 +54,7 @@ def row_bytes(kept: Kept, outputs: tuple[int, ...], roles: int) -> int:
     `outputs` is the shape of what a model gives for one item.
     """
     if kept == "outputs":
-        return roles * (FLOAT * prod(outputs) + ROW)
+        return roles * (FLOAT * prod(outputs) + (MASKED * prod(outputs[1:]) if len(outputs) > 1 else 0) + ROW)
     masks = SHARES + COUNTED * outputs[0] if len(outputs) > 1 else 0
     return (roles - 1) * (COMPARED + masks + ROW)
 

@@ -42,7 +42,8 @@ MIOU: Final = Metric(
     name="accuracy.miou", title="Mean IoU", unit=Unit.PERCENT, low=0.0, high=1.0,
     better=Sense.AT_LEAST, kind=Kind.COUNTED, of_pair=False,
     meaning="Of segmentation: pixels of a class that are named so, by those that are named or labelled so, from one "
-    "confusion matrix over all items; mean over classes. No mean over items: nothing is said beyond these.",
+    "confusion matrix over all items; mean over classes. No mean over items: nothing is said beyond these. Near ties "
+    "count as they fell.",
 )  # fmt: skip
 MIOU_DROP: Final = Metric(
     name="accuracy.miou_drop", title="Loss of mean IoU", unit=Unit.POINTS, low=-1.0, high=1.0,

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing
 from audit.parity import TOLERANCE, Parity
-from audit.types import PAIR, Claim, Role, Sense, Unit
+from audit.types import PAIR, Claim, Role, Sense, TaskKind, Unit
 from checks import conversion
 from checks.perturbations.clean import CLEAN
 
@@ -53,7 +53,7 @@ NEAR_TIES: Final = Metric(
     better=Sense.AT_MOST,
     kind=Kind.COUNTED,
     meaning="Share of items with a decision between two outputs that are closer than rounding can move them, under the "
-    "worst probe; values that no decision hangs on have none; "
+    "worst probe, of segmentation the share of its pixels; "
     "a verdict must hold with all of them counted against the candidate.",
 )
 _BEYOND = f"beyond {100 * TOLERANCE:g} % the audit ends without a certificate, whatever the policy says."
@@ -100,7 +100,7 @@ class Integrity:
         of_roles = [_of(metric, role) for metric in (NONFINITE, *_PARITY) for role in context.roles]
         exported = Role.ORIGIN in context.roles
         parity = [Claim(metric.name) for metric in conversion.metrics(context.task) if exported]
-        ties = [_of(NEAR_TIES, role) for role in PAIR]
+        ties = [_of(NEAR_TIES, role) for role in _deciding(context)]
         of_data = [Claim(DUPLICATES.name), *([Claim(EMPTY_CLASSES.name)] if context.classes else [])]
         return Ask((CLEAN,) if exported else (), (*of_roles, *parity, *ties, *of_data))
 
@@ -112,7 +112,7 @@ class Integrity:
             yield from _parity(role, ledger.parity(role))
         if Role.ORIGIN in context.roles:
             yield from conversion.measure(ledger, context.task)
-        for role in PAIR:
+        for role in _deciding(context):
             ties = ledger.near_ties(role)
             yield Finding(
                 _of(NEAR_TIES, role), ties if isinstance(ties, Missing) else Exact(ties[0] / ties[1], ties[1])
@@ -121,6 +121,11 @@ class Integrity:
         yield Finding(Claim(DUPLICATES.name), Exact(copies / stored, stored))
         if context.classes:
             yield Finding(Claim(EMPTY_CLASSES.name), _empty(context, ledger.class_counts()))
+
+
+def _deciding(context: Context) -> tuple[Role, ...]:
+    """Models that decide between outputs; those that estimate values do not."""
+    return () if context.task is TaskKind.REGRESSION else PAIR
 
 
 def _of(metric: Metric, role: Role) -> Claim:

@@ -18,18 +18,18 @@ LOGITS = Settled(OutputKind.LOGITS, 0.0)
 
 def test_one_row_that_may_turn_is_enough() -> None:
     out = OUT[0].copy()
-    assert Census.of_flags(flags(TASK, out, 0.0)) == Census(40, 0, 0, False)
+    assert Census.of_flags(flags(TASK, out, 0.0, LABELS)) == Census(40, 0, 0, False)
     out[7] = [9, 1, 1, 0, -1]
-    assert Census.of_flags(flags(TASK, out, 0.0)) == Census(40, 0, 0, True)
+    assert Census.of_flags(flags(TASK, out, 0.0, LABELS)) == Census(40, 0, 0, True)
     out[8] = [9, 9, 1, 0, -1]
-    assert Census.of_flags(flags(TASK, out, 0.0)) == Census(40, 0, 1, True)
+    assert Census.of_flags(flags(TASK, out, 0.0, LABELS)) == Census(40, 0, 1, True)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_ties_beside_a_row_that_is_not_finite_mean_nothing(bad: float) -> None:
     out = OUT[0].copy()
     out[7], out[8, 2] = 1, bad
-    assert Census.of_flags(flags(TASK, out, 0.0)) == Census(40, 1, 0, False)
+    assert Census.of_flags(flags(TASK, out, 0.0, LABELS)) == Census(40, 1, 0, False)
 
 
 @pytest.mark.parametrize("adverse", [False, True])
@@ -44,7 +44,7 @@ def test_what_is_stored_gives_the_pair_columns_back(adverse: bool) -> None:
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
     for role, out in zip((Role.REFERENCE, Role.BASELINE), outputs, strict=True):
-        assert census(stored, role) == Census.of_flags(flags(TASK, out, 0.5))
+        assert census(stored, role) == Census.of_flags(flags(TASK, out, 0.5, LABELS))
 
 
 def test_an_unclear_kind_leaves_the_flags() -> None:

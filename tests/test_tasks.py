@@ -235,7 +235,7 @@ def test_a_mask_in_colours_is_refused(tmp_path: Path) -> None:
         Image.fromarray(x[0]).save(tmp_path / "set" / name / "1.png")
     case = segmentation(tmp_path / "case")
     case.audit = '[data.test]\npath = "../set"\n'
-    with pytest.raises(AuditError, match=r"masks/1.png: is a PNG of mode RGB, no mask of labels"):
+    with pytest.raises(AuditError, match=r"masks/1.png: is a PNG of mode RGB and 08 bits, no mask of labels"):
         case.run()
 
 

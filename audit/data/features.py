@@ -21,7 +21,9 @@ def bounded(item: tuple[int, ...], low: NDArray[Any], high: NDArray[Any], name: 
         raise AuditError(
             f"{name}: its bounds do not fit items of shape {item}", "Give low and high once, or for every feature."
         ) from error
-    if not item or 0 in item or not np.isfinite(ends).all() or not (ends[0] < ends[1]).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        sound = np.isfinite(ends).all() and np.isfinite(np.subtract(*ends)).all() and (ends[0] < ends[1]).all()
+    if not item or 0 in item or not sound:
         raise AuditError(
             f"{name}: its bounds are not low < high for every feature of items of shape {item}",
             "Give the least and the greatest value that a feature can have in operation; leave constants out.",

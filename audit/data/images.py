@@ -35,12 +35,16 @@ def read(path: Path) -> NDArray[np.generic]:
 def mask(path: Path) -> NDArray[np.generic]:
     """The labels uint8 [H, W] that the pixels of a grey image, or of one with a palette, stand for, as stored.
 
-    Raises AuditError as `read` does, and for colours, or a JPEG, whose values are not what was saved.
+    Raises AuditError as `read` does, and for colours, for a JPEG, whose values are not what was saved, and for fewer
+    than 8 bits: Pillow would stretch 0 … 3 to 0 … 255.
     """
     image = _decoded(path)
-    if image.mode not in ("L", "P") or image.format != "PNG":
+    with path.open("rb") as stream:
+        depth = stream.read(_DEPTH + 1)[_DEPTH:]
+    if image.mode not in ("L", "P") or image.format != "PNG" or depth != b"\x08":
         raise AuditError(
-            f"{path}: is a {image.format} of mode {image.mode}, no mask of labels", "Save masks as grey PNG files."
+            f"{path}: is a {image.format} of mode {image.mode} and {depth.hex()} bits, no mask of labels",
+            "Save masks as PNG files of 8 bits, grey or with a palette.",
         )
     return np.asarray(image)
 

@@ -13,11 +13,11 @@ from audit import runtime
 from audit.contracts import Batch
 from audit.data import ahead, labels, manifest, values
 from audit.data.spans import spans
-from audit.data.targets import Targets, summed
+from audit.data.targets import Targets, plain, summed
 from audit.dataset import Manifest
 from audit.errors import AuditError
 from audit.models.adapter import Features
-from audit.types import DataRole
+from audit.types import DataRole, TaskKind
 
 _TWICE = 16
 """Items, spread over the set, that are read a second time to see that they stay as they are."""
@@ -218,7 +218,14 @@ class IndexedSource:
         Raises AuditError where it names another number of classes, or holds labels beyond the outputs.
         """
         own = self.items.classes if self._labelled else ()
-        return self.targets.class_names(outputs, own, self.manifest, self.items.place)
+        return self.targets.class_names(outputs, own, self.manifest, self.items.place, self._decided)
+
+    @cached_property
+    def _decided(self) -> int:
+        """Of how many values decisions are taken, 0 where targets are no such values."""
+        target = self._read(0)[1] if self.targets.kind is TaskKind.CONTROL else None
+        values = None if target is None else plain(target, self.items.where(0))
+        return values.shape[0] if values is not None and values.ndim == 1 else 0
 
     def batches(self, size: int, wanted: NDArray[np.bool_]) -> Iterator[Batch]:
         """The distinct items marked in `wanted` bool [N], in stored order, each checked against the manifest.

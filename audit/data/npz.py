@@ -157,7 +157,15 @@ class NpzSource:
         Raises AuditError where the file names another number of classes, or holds labels beyond the outputs.
         """
         own = () if self.role is DataRole.OUT_OF_DISTRIBUTION else self.classes
-        return self.form.targets.class_names(outputs, own, self.manifest, str(self.path))
+        return self.form.targets.class_names(outputs, own, self.manifest, str(self.path), self._decided)
+
+    @cached_property
+    def _decided(self) -> int:
+        """Of how many values decisions are taken, 0 where targets are no such values."""
+        if self.form.targets.kind is not TaskKind.CONTROL or not labels.labelled(self.manifest):
+            return 0
+        with archive.array(self.path, "y") as y:
+            return y.shape[1] if len(y.shape) == 2 else 0
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file was written to since it was opened; its items were checked when read."""

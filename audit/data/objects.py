@@ -12,6 +12,7 @@ from audit.data.form import IMAGES, Form
 from audit.data.values import Layout
 from audit.errors import AuditError
 from audit.models.adapter import Features
+from audit.types import TaskKind
 
 ACCEPTED = (
     "Accepted are a map-style torch Dataset whose items are (image, label), a MAITE image-classification data set, "
@@ -85,13 +86,23 @@ def of(data: Any, place: str, layout: Layout = "auto", form: Form = IMAGES) -> O
         found = Objects(data, place, _names(data, place), layout)
     else:
         raise AuditError(f"{place}: is a {type(data).__name__}, which cannot be indexed", ACCEPTED)
+    if _is_maite(data) and (form.low is not None or form.targets.kind is not TaskKind.CLASSIFICATION):
+        raise AuditError(
+            f"{place}: is a MAITE data set of images and classes, not for {form.targets.kind}",
+            "Give a torch Dataset of (item, target), or arrays.",
+        )
     return found if form.low is None or form.high is None else replace(found, features=_features(found, form))
 
 
 def _features(found: Objects, form: Form) -> Features:
     """Shape and bounds of the items; the shape is that of the first."""
-    item = found.data[0]
-    first = item[0] if isinstance(item, (tuple, list)) else item
+    try:
+        item = found.data[0]
+        first = item[0] if isinstance(item, (tuple, list)) else item
+    except (Exception, SystemExit) as error:  # the code of a data set
+        raise AuditError(
+            f"{found.place}: has no first item ({type(error).__name__}: {error})", "An audit needs items.", "empty-data"
+        ) from error
     return features.bounded(tuple(np.shape(first)), np.asarray(form.low), np.asarray(form.high), found.place)
 
 

@@ -78,6 +78,8 @@ def _folder(path: Path, role: DataRole, scanned: Manifest | None, form: Form) ->
         raise AuditError(f"{path}: a folder holds images of classes, or with masks", "Put values into an .npz file.")
     if not by_class and not may_lack:
         return IndexedSource(MaskedFolder(path), role, scanned, form.targets)
+    masked = not by_class and (path / "images").is_dir() and (path / "masks").is_dir()
+    path = path / "images" if masked else path
     flat = not by_class or role is DataRole.OUT_OF_DISTRIBUTION or (may_lack and folder.holds_images(path))
     return IndexedSource(Folder(path, flat), role, scanned, form.targets)
 

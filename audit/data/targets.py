@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.data import labels
+from audit.dataset import Manifest
 from audit.errors import AuditError
 from audit.records import TaskRecord
 from audit.types import TaskKind
@@ -62,15 +63,15 @@ class Targets:
             case TaskKind.REGRESSION:
                 return _values(y.reshape(len(y), -1), name, first)
             case TaskKind.CONTROL if y.ndim == 2:
-                best = _values(y, name, first)
-                return np.asarray(best.argmin(axis=1) if self.task.rule == "argmin" else best.argmax(axis=1), np.int64)
+                _values(y, name, first)
+                return np.asarray(y.argmin(axis=1) if self.task.rule == "argmin" else y.argmax(axis=1), np.int64)
         return y.astype(np.int64)
 
     def of(self, value: object, image: tuple[int, ...], classes: int, where: str) -> NDArray[Any]:
         """The target of one item as a data set gives it, in the form of a row of `Batch.y`; else AuditError."""
         if self.kind is TaskKind.CLASSIFICATION:
             return np.asarray(self._label(labels.number(value, where), classes, where), np.int64)
-        found = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+        found = plain(value, where)
         if self.kind is TaskKind.SEGMENTATION and found.ndim == 3 and 1 in (found.shape[0], found.shape[2]):
             found = found.reshape(found.shape[:2] if found.shape[2] == 1 else found.shape[1:])
         what = f"{where}: its target is {found.dtype.name} of shape {found.shape}"
@@ -110,8 +111,18 @@ class Targets:
                 found[int(label)] = items + 1, share + int(pixels) / len(counted)
         return found
 
-    def class_names(self, outputs: int, own: tuple[str, ...], found: Any, name: str) -> tuple[str, ...]:
-        """As of a data source, from its `own` class names and its manifest `found`."""
+    def class_names(
+        self, outputs: int, own: tuple[str, ...], found: Manifest, name: str, decided: int = 0
+    ) -> tuple[str, ...]:
+        """As of a data source, from its `own` class names and its manifest `found`.
+
+        `decided` is the number of values that decisions were taken from, 0 where they are stated themselves.
+        """
+        if decided not in (0, outputs):
+            raise AuditError(
+                f"{name}: has {decided} values per item, but the models give {outputs}",
+                "Use the data set that belongs to these models.",
+            )
         if self.kind is TaskKind.REGRESSION:
             if found.labels.ndim == 2 and found.labels.shape[1] != outputs:
                 raise AuditError(
@@ -126,6 +137,15 @@ class Targets:
                 f"Correct the masks, or say which label counts for nothing: ignore = {beyond[-1]} in [task].",
             )
         return labels.names_for(outputs, own, found, name)
+
+
+def plain(value: object, where: str) -> NDArray[Any]:
+    """A target, whatever a data set gives it as, as an array; raises AuditError, naming the item, where it is none."""
+    try:
+        detached: Any = value.detach().cpu() if hasattr(value, "detach") else value
+        return np.asarray(detached)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise AuditError(f"{where}: its target is no array of numbers ({error})", "Give targets as arrays.") from error
 
 
 def summed(parts: Sequence[Mapping[int, tuple[int, float]]]) -> dict[int, tuple[int, float]]:

@@ -12,6 +12,10 @@ Pixels = TypeVar("Pixels", NDArray[np.float32], "Tensor")
 """A batch of images, float32 [N, C, H, W], on the processor as an array or wherever a tensor is."""
 
 
+_RESOLUTION = 2.0**-25
+"""Of a range: how far a share in float32 lies from what it stands for, at most."""
+
+
 def copied(x: Pixels) -> Pixels:
     """The same values in memory of their own."""
     return x.copy() if isinstance(x, np.ndarray) else x.clone()
@@ -24,14 +28,22 @@ def per_channel(values: tuple[float, ...], x: Pixels) -> Pixels:
 
 
 def between(x: Pixels, low: tuple[float, ...], high: tuple[float, ...]) -> Pixels:
-    """Shares of the range of each channel in its own units; moved by 2⁻²⁴ of a range at most."""
+    """Shares of the range of each channel in its own units; moved by 2⁻²⁴ of a range at most.
+
+    What is so near to a whole number is that number: else a code such as 7 would come back as 7.0000005.
+    """
     least, most = (np.asarray(end, np.float64)[:, None, None] for end in (low, high))
+    span = most - least
     if isinstance(x, np.ndarray):
-        return (least + x * (most - least)).astype(np.float32)
+        values = least + x * span
+        whole = np.rint(values)
+        return np.where(np.abs(values - whole) <= _RESOLUTION * span, whole, values).astype(np.float32)
     import torch
 
-    ends = (x.new_tensor(end, dtype=torch.float64) for end in (least, most - least))
-    return torch.addcmul(next(ends), x.double(), next(ends)).float()
+    start, length = (x.new_tensor(end, dtype=torch.float64) for end in (least, span))
+    found = start + x.double() * length
+    rounded = found.round()
+    return torch.where((found - rounded).abs() <= _RESOLUTION * length, rounded, found).float()
 
 
 def channels_last(x: Pixels) -> Pixels:

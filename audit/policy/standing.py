@@ -4,7 +4,7 @@ from typing import Literal
 
 from audit.contracts import Context
 from audit.evidence import CriterionRecord
-from audit.types import PAIR, Claim, Role, Unit
+from audit.types import PAIR, Claim, Role, TaskKind, Unit
 
 FLOOR = Claim("reference.accuracy")
 INTEGRITY = "integrity."
@@ -24,7 +24,7 @@ def criteria(context: Context, floor: float) -> tuple[CriterionRecord, ...]:
         _standing(f"{INTEGRITY}duplicates", 0.1, Unit.PERCENT, "copies of an item are no further evidence"),
         *(_standing(f"{INTEGRITY}near_ties@role={role}", 1.0, Unit.PERCENT,
                     "a decision closer than the rounding of the runtime is decided by the machine")
-          for role in PAIR),
+          for role in (() if context.task is TaskKind.REGRESSION else PAIR)),
         _standing(FLOOR.id, floor * 100, Unit.PERCENT,
                   "a drop from a reference that does not work itself proves nothing", sense="at_least"),
     )  # fmt: skip

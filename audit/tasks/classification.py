@@ -80,7 +80,9 @@ class Classification:
             return declared  # log-probabilities are valid logits: the softmax gives them back unchanged
         return Missing("wrong-output-declaration", f"outputs are declared {declared}, but look like {observed}")
 
-    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def near_ties(
+        self, out: NDArray[np.float32], noise: float, labels: NDArray[Any] | None = None, /
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Rows [N] whose two largest outputs are closer than the runtime can move them, and rows where any two are."""
         parts = [_near_ties(out[block], noise) for block in _blocks(out)]
         near, turning = (np.concatenate(found) for found in zip(*parts, strict=True))

@@ -43,7 +43,9 @@ class Control:
         """Values, as in regression."""
         return Regression(self.tolerance).settle(columns, declared)
 
-    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def near_ties(
+        self, out: NDArray[np.float32], noise: float, labels: NDArray[Any] | None = None, /
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Items [N] whose two best outputs are closer than the runtime can move them, twice."""
         near = _LARGEST.near_ties(self._turned(out), noise)[0]
         return near, near

@@ -28,7 +28,8 @@ class Tolerance:
 
     def of(self, y: NDArray[Any]) -> Floats:
         """float64, of the shape of `y`."""
-        allowed: Floats = self.absolute + self.relative * np.abs(y.astype(np.float64))
+        with np.errstate(over="ignore"):  # wider than a float reaches is wide enough
+            allowed: Floats = self.absolute + self.relative * np.abs(y.astype(np.float64))
         return allowed
 
     def distance(self, x: NDArray[Any], y: NDArray[Any], moved: float | Floats = 0.0) -> Floats:
@@ -37,7 +38,7 @@ class Tolerance:
         Where the tolerance of a value is 0, it is 0 for equal values and else infinite.
         """
         apart = np.abs(x.astype(np.float64) - y.astype(np.float64)) + moved
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             parts = np.where(apart <= 0, 0.0, apart / self.of(y))
         largest: Floats = parts.max(axis=1)
         return largest
@@ -75,7 +76,9 @@ class Regression:
         """Values are values; whoever declares anything else means another task."""
         return _values(declared)
 
-    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def near_ties(
+        self, out: NDArray[np.float32], noise: float, labels: NDArray[Any], /
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """No item by itself is near a tie: whether it is depends on its target. So any may turn."""
         return np.zeros(len(out), np.bool_), np.ones(len(out), np.bool_)
 

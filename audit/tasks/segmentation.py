@@ -51,14 +51,20 @@ class Segmentation:
         """As of a classifier, of all pixels."""
         return _PIXELS.settle({"output": _pixels(columns["output"])}, declared)
 
-    def near_ties(self, out: NDArray[np.float32], noise: float, /) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Items [N] with a pixel whose two largest outputs are closer than the runtime can move them.
+    def near_ties(
+        self, out: NDArray[np.float32], noise: float, labels: NDArray[Any], /
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Of each item the share of the pixels that count whose two largest outputs the runtime could turn [N].
 
-        Nothing hangs on the order of others, so that the second answer is the first.
+        Nothing hangs on the order of others, so that items with any such pixel are all that could turn.
         """
-        parts = [_PIXELS.near_ties(_pixels(out[b]), noise)[0].reshape(len(out[b]), -1) for b in _blocks(out)]
-        near: NDArray[np.bool_] = np.concatenate([part.any(axis=1) for part in parts])
-        return near, near
+        parts = []
+        for b in _blocks(out):
+            near = _PIXELS.near_ties(_pixels(out[b]), noise)[0].reshape(len(out[b]), -1)
+            counts = labels[b].reshape(near.shape) != self.ignore if labels.ndim > 1 else np.ones(near.shape, np.bool_)
+            parts.append((near & counts).sum(axis=1) / counts.sum(axis=1))
+        shares = np.concatenate(parts)
+        return shares, shares > 0
 
     def compare(self, labels: NDArray[Any], reference: Side, other: Side, /, *, adverse: bool = False) -> Columns:
         """Pair columns [N]: the columns of a classifier, averaged over the pixels of an item that count.
