@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FEW = 16
-"""Items of the small batches."""
+"""Items of a smaller batch."""
 SOME = 32
 """Items that come again, in reverse order, and after another load: each costs a pass in every audit."""
 _STATE = "A network that draws random numbers, or remembers earlier batches, cannot be audited: export it without that."
@@ -52,14 +52,14 @@ def ends(source: DataSource, batch: int) -> tuple["Tensor", ...]:
 def require_function(model: Model, first: "Tensor") -> Beginning:
     """Raise AuditError for a network that answers the first items of the first batch differently.
 
-    They come twice; in reverse order; some in small batches; and once more after a second load, which must give the
-    same bits wherever the runtime promises that. A borderline network could else be run until it passes.
+    They come twice; in reverse order; a few, and the first alone; and once more after a second load, which must give
+    the same bits wherever the runtime promises that. A borderline network could else be run until it passes.
     """
     x = first[:SOME]
     whole = _answers(model, x)
     if not np.array_equal(whole, _answers(model, x), equal_nan=True):
         raise AuditError(f"{model.role}: gives different outputs for the same items", _STATE)
-    others = [_answers(model, x.flip(0))[::-1], *_small(model, x[:FEW])]
+    others = [_answers(model, x.flip(0))[::-1], *(_answers(model, x[:few]) for few in (FEW, 1))]
     batch = _apart(whole, others, f"{model.role}: {_NEIGHBOURS}")
     again, text = _answers(model.reopen(), x), f"{model.role}: gives other outputs when it is loaded once more"
     reload = _apart(whole, [again], text, exact=_promises_bits(model))
@@ -92,13 +92,6 @@ def require_same(
         apart = _apart(observed[0], [begun.answers], f"{model.role}: {_NEIGHBOURS}")
         parity = parity.merged(Parity(apart, batch=_part(apart, _largest(observed[0]))))
     return parity
-
-
-def _small(model: Model, x: "Tensor") -> list[Floats]:
-    """Answers to the same few items: together, in halves, and the first alone."""
-    half = len(x) // 2
-    halves = [_answers(model, part) for part in (x[:half], x[half:]) if len(part)]
-    return [_answers(model, x), np.concatenate(halves), _answers(model, x[:1])]
 
 
 def _promises_bits(model: Model) -> bool:

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import audit
 from audit.errors import AuditError
 from audit.models.adapter import Slot
 from audit.models.memory import of_module
 from audit.models.network import TorchModel
 from audit.types import Role
 from tests.torchnets import Branching, Ends, Net, pruned
-from tests.world import INPUT
+from tests.world import INPUT, Items
 
 BATCH = 8
 ITEMS = torch.from_numpy(np.random.default_rng(0).random((BATCH + 5, *INPUT), np.float32))
@@ -163,3 +164,31 @@ def test_a_failed_export_prints_nothing(capfd: pytest.CaptureFixture[str], caplo
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
     logging.getLogger("torch").warning("as before")
     assert caplog.messages[-1] == "as before"
+
+
+class Reading(Net):
+    """Reads memory that nobody wrote: NaN where torch fills it, and else what happens to be there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filled: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.filled.append(torch.utils.deterministic.fill_uninitialized_memory)  # type: ignore[attr-defined]
+        return super().forward(x) * (float("nan") if self.filled[-1] else 1.0)
+
+
+def test_new_memory_is_filled_unless_the_batch_is_whole() -> None:
+    model, one = model_of(Reading()), model_of(Reading(), batch=1)
+    seen, single = (each.runner.module.filled for each in (model, one))
+    seen.clear(), single.clear()
+    for n in (BATCH, 2 * BATCH, BATCH - 1, BATCH + 1):
+        model(ITEMS[:1].repeat(n, 1, 1, 1))
+    one(ITEMS[:1])
+    assert (seen, single) == ([False, False, False, True, True, True], [True])
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+
+
+def test_a_module_that_reads_what_nobody_wrote_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match="depend on the other items of the batch"):
+        audit.compare(Reading(), Reading(), Items(n=300).arrays(), out=tmp_path / "out", device="cpu", pdf=False)
