@@ -89,7 +89,7 @@ class Lane:
 def side_by_side(lanes: Sequence[Lane], asked: Iterable[tuple[Batch, Wanted]]) -> Iterator[tuple[Batch, list[Shown]]]:
     """Each batch with what came of it, probe by probe, in the given order; as many are under way as there are lanes.
 
-    With one lane nothing runs beside anything else, not even the reading of the next batch.
+    With one lane no code of others runs beside any other; at most our own reads the next batch.
     """
     if len(lanes) == 1:
         for batch, wanted in asked:
