@@ -3,7 +3,8 @@
     python benchmarks/memory.py [--items 1000 50000]
 
 Generated road signs, the well-pruned network, six levels of noise; each audit is a process of its own, without the
-PDF. Exits 1 where the peaks differ by more than the limit.
+PDF. Exits 1 where the peaks differ by more than the limit. `memory_images.py` is about large images, and counts all
+processes of an audit.
 """
 
 import argparse
