@@ -34,7 +34,9 @@ from numpy.typing import NDArray
 from audit import pipeline, preparation, repeatability, request, runtime, subjects
 from audit.ledger import Ledger
 from audit.observe import Observer
+from audit.parity import Parity
 from audit.plan import Asked, PlanFile
+from audit.repeatability import Beginning
 from audit.subjects import Subjects
 from audit.tasks.classification import Classification
 
@@ -60,7 +62,8 @@ class Audit:
             if trials:
                 observer.observe(self.asked.probes)
             else:
-                with patch.object(repeatability, "require_function", lambda model, first: 0.0):
+                untried = Beginning(np.empty(0, np.float32), Parity())
+                with patch.object(repeatability, "require_function", lambda model, first: untried):
                     observer.run(self.asked.probes)
 
 
