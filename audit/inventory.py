@@ -18,7 +18,7 @@ from audit.gradients import Gradients
 from audit.plan import Asked, PlanFile
 from audit.records import Adapter, DataRecord, FeaturesRecord, GradientsRecord, ModelRecord, StructureRecord, Tool
 from audit.structure import Structure
-from audit.subjects import Subjects, Terms, batch_of
+from audit.subjects import Look, Subjects, Terms, batch_of
 from audit.types import DataRole, OutputKind
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
     """Everything that is fixed before the first forward pass."""
     classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
     # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
-    batch = batch_of(subjects.data[DataRole.TEST].shape, [model.preprocessing for model in subjects.models.values()])
+    batch = batch_of(Look.of(subjects.data[DataRole.TEST]), [model.preprocessing for model in subjects.models.values()])
     chunk = sizes.chunk_of(batch, sizes.FLOAT * outputs)
     items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
     stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from math import prod
+from math import ceil, prod
 
 from audit.contracts import Probe
 from audit.errors import AuditError
@@ -33,14 +33,16 @@ COUNTED = 5 * 4
 """And for each class: the counts of a confusion matrix."""
 
 
-def batch_of(shapes: Iterable[Sequence[int]]) -> int:
-    """Items of one forward pass: a power of two, as many as fit into INPUTS, at most BATCH, at least 1.
+def batch_of(shapes: Iterable[Sequence[int]], items: int) -> int:
+    """Items of one forward pass: as many as fit into INPUTS, at most BATCH, at least 1; equally many in each pass.
 
-    `shapes` are those of an item as it is stored and as each network takes it. By size alone, never by the machine: it
-    is part of every key.
+    The limit is a power of two; below it the fewest with which `items` take no further pass, for runtimes that need
+    batches of one size would fill up the last. `shapes` are those of an item as it is stored and as each network takes
+    it. By sizes alone, never by the machine: it is part of every key.
     """
     fits = max(1, min(BATCH, INPUTS // (FLOAT * max(prod(shape) for shape in shapes))))
-    return 1 << (fits.bit_length() - 1)
+    most = 1 << (fits.bit_length() - 1)
+    return ceil(items / ceil(items / most)) if items else most
 
 
 def chunk_of(batch: int, left: int) -> int:

@@ -150,7 +150,7 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
         )
         for role, entry in request.data.entries().items()
     }
-    slots = _slots(request, data[DataRole.TEST], runtime.threads(lanes), trust_code=trust_code)
+    slots = _slots(request, Look.of(data[DataRole.TEST]), runtime.threads(lanes), trust_code=trust_code)
     models = {
         role: loading.load(entry, base, slots[role], examined=examined["models"][role.value])
         for role, entry in request.models().items()
@@ -172,7 +172,7 @@ def of_objects(
     opened = {role: sources.of_object(each, role, f"the {role} data", form) for role, each in data.items()}
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)
-    lanes, batch = runtime.lanes(with_torch=True), batch_of(test.shape, [adapted])
+    lanes, batch = runtime.lanes(with_torch=True), batch_of(Look.of(test), [adapted])
     models = {
         role: memory.of_module(
             module,
@@ -244,27 +244,28 @@ class Look:
 
     shape: Shape
     features: Features | None
+    items: int
 
     @classmethod
     def of(cls, source: DataSource) -> "Look":
-        return cls(source.shape, source.features)
+        return cls(source.shape, source.features, len(source.manifest.ids))
 
     def to_json(self) -> Json:
         """To hand to another process; `of_json` reads it back."""
         features = None if self.features is None else [list(part) for part in astuple(self.features)]
-        return [list(self.shape), features]
+        return [list(self.shape), features, self.items]
 
     @classmethod
     def of_json(cls, value: Any) -> "Look":
-        shape, features = value
-        return cls(tuple(shape), None if features is None else Features(*map(tuple, features)))
+        shape, features, items = value
+        return cls(tuple(shape), None if features is None else Features(*map(tuple, features)), items)
 
 
-def _slots(request: AuditFile, test: Look | DataSource, threads: int, *, trust_code: bool) -> dict[Role, Slot]:
+def _slots(request: AuditFile, test: Look, threads: int, *, trust_code: bool) -> dict[Role, Slot]:
     """What the models are opened for; raises AuditError where a preprocessing does not fit the data."""
     entries = request.models()
     preprocessing = {role: _preprocessing(request, entry, role, test) for role, entry in entries.items()}
-    batch, task = batch_of(test.shape, preprocessing.values()), request.task.record
+    batch, task = batch_of(test, preprocessing.values()), request.task.record
     return {
         role: Slot(
             role, test.shape, preprocessing[role], entry.output, entry.classes, request.device, threads, batch,
@@ -274,7 +275,7 @@ def _slots(request: AuditFile, test: Look | DataSource, threads: int, *, trust_c
     }  # fmt: skip
 
 
-def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, test: Look | DataSource) -> Preprocessing:
+def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, test: Look) -> Preprocessing:
     try:
         preprocessing = replace(request.preprocessing_of(entry).resolve(test.shape[0]), features=test.features)
         preprocessing.model_shape(test.shape)
@@ -283,6 +284,6 @@ def _preprocessing(request: AuditFile, entry: ModelEntry, role: Role, test: Look
     return preprocessing
 
 
-def batch_of(shape: Shape, preprocessings: Iterable[Preprocessing]) -> int:
+def batch_of(test: Look, preprocessings: Iterable[Preprocessing]) -> int:
     """Items of a forward pass of any of the models: small networks must not see more than large ones."""
-    return sizes.batch_of([shape, *(each.model_shape(shape) for each in preprocessings)])
+    return sizes.batch_of([test.shape, *(each.model_shape(test.shape) for each in preprocessings)], test.items)

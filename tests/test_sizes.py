@@ -29,7 +29,15 @@ from tests.world import CANDIDATE, CLASSES, SIDE, Items, World
     ],
 )
 def test_a_batch_of_large_items_has_fewer_of_them(shapes: Sequence[tuple[int, ...]], batch: int) -> None:
-    assert sizes.batch_of(shapes) == batch
+    assert sizes.batch_of(shapes, 10**6 // 256 * 256) == batch
+
+
+@pytest.mark.parametrize(
+    ("items", "batch"), [(0, 256), (1, 1), (200, 200), (256, 256), (257, 129), (1000, 250), (10_000, 250)]
+)
+def test_batches_are_equal_so_that_the_last_is_hardly_filled_up(items: int, batch: int) -> None:
+    assert sizes.batch_of([(3, 32, 32)], items) == batch
+    assert -items % batch < max(1, items // batch)
 
 
 @pytest.mark.parametrize(
