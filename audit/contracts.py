@@ -61,11 +61,18 @@ class Budget:
 
 
 class Rng(Protocol):
-    """Random numbers that belong to (family of probes, item, draw) alone; float32 tensors [N, *shape]."""
+    """Random numbers that belong to (family of probes, `stream`, item, draw) alone.
 
-    def uniform(self, batch: Batch, /) -> "Tensor": ...
+    Float32 [N, *shape] on the processor; without a `shape`, as many for each item as it has values. A probe that needs several sets of numbers names them.
+    """
 
-    def normal(self, batch: Batch, /) -> "Tensor": ...
+    def uniform(self, batch: Batch, /, shape: tuple[int, ...] | None = None, stream: str = "") -> "Tensor":
+        """Uniform on [0, 1)."""
+        ...
+
+    def normal(self, batch: Batch, /, shape: tuple[int, ...] | None = None, stream: str = "") -> "Tensor":
+        """Standard normal."""
+        ...
 
 
 class Model(Protocol):

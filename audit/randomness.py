@@ -44,25 +44,29 @@ class PhiloxRng:
         """Bound to what `family` states: version of the methods, family of probes."""
         return cls(bytes.fromhex(digest.of_json(family)))
 
-    def uniform(self, batch: Batch, /) -> "Tensor":
-        """Float32, like `batch.x`, uniform on [0, 1)."""
-        return self._drawn("uniform", batch, lambda g, out: g.random(out=out, dtype=np.float32))
+    def uniform(self, batch: Batch, /, shape: tuple[int, ...] | None = None, stream: str = "") -> "Tensor":
+        """See `Rng`."""
+        return self._drawn("uniform" + stream, batch, shape, lambda g, out: g.random(out=out, dtype=np.float32))
 
-    def normal(self, batch: Batch, /) -> "Tensor":
-        """Float32, like `batch.x`, standard normal."""
-        return self._drawn("normal", batch, lambda g, out: g.standard_normal(out=out, dtype=np.float32))
+    def normal(self, batch: Batch, /, shape: tuple[int, ...] | None = None, stream: str = "") -> "Tensor":
+        """See `Rng`."""
+        return self._drawn("normal" + stream, batch, shape, lambda g, out: g.standard_normal(out=out, dtype=np.float32))
 
-    def _drawn(self, kind: str, batch: Batch, draw: Callable[[np.random.Generator, Floats], object]) -> "Tensor":
+    def _drawn(
+        self, kind: str, batch: Batch, shape: tuple[int, ...] | None,
+        draw: Callable[[np.random.Generator, Floats], object],
+    ) -> "Tensor":  # fmt: skip
         import torch
 
         items = batch.ids.tobytes()
         if self._items != items:
             self._items, self._spare, self._last = items, {**self._spare, **self._last}, {}
-        asked = (kind, batch.draw, tuple(batch.x.shape))
+        full = (len(batch.ids), *(batch.x.shape[1:] if shape is None else shape))
+        asked = (kind, batch.draw, full)
         if asked not in self._last:
             # A new array costs more, in pages that the system must clear, than the numbers do.
             out = self._spare.pop(asked, None)
-            out = np.empty(tuple(batch.x.shape), np.float32) if out is None else out
+            out = np.empty(full, np.float32) if out is None else out
             streams = np.random.Philox(0)
             generator, start = np.random.Generator(streams), streams.state
             for row, item in zip(out, batch.ids, strict=True):
