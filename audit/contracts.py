@@ -63,7 +63,8 @@ class Budget:
 class Rng(Protocol):
     """Random numbers that belong to (family of probes, `stream`, item, draw) alone.
 
-    Float32 [N, *shape] on the processor; without a `shape`, as many for each item as it has values. A probe that needs several sets of numbers names them.
+    Float32 [N, *shape] on the processor; without a `shape`, as many for each item as it has values. A probe that needs
+    several sets of numbers names them.
     """
 
     def uniform(self, batch: Batch, /, shape: tuple[int, ...] | None = None, stream: str = "") -> "Tensor":
