@@ -61,7 +61,7 @@ def body(
             counts={verdict.value: decisions.counts.get(verdict, 0) for verdict in Verdict},
         ),
         deviations=plan.deviations,
-        not_covered=(*NOT_COVERED, *_unused(plan)),
+        not_covered=(*NOT_COVERED, *_unused(plan), *_left_out(plan.policy)),
     )
 
 
@@ -71,6 +71,11 @@ def _unused(plan: PlanFile) -> Iterator[str]:
     yield from (
         f"the {data.role} data: given, and looked at by no check" for data in plan.data if data.role not in seen
     )
+
+
+def _left_out(policy: PolicyRecord) -> Iterator[str]:
+    """What the policy limits where it can, and could not here."""
+    yield from (f"{claim}: limited by the policy, and not possible with these data" for claim in policy.left_out)
 
 
 def _settled(model: ModelRecord, outputs: Mapping[Role, OutputKind | Missing]) -> ModelRecord:

@@ -107,6 +107,9 @@ class PolicyRecord(Record):
     checks: tuple[str, ...] | None = Field(None, description="the checks that run; null is all")
     recheck_reused: float = Field(0.0, description="percent of what an earlier audit lends that is measured again")
     settings: SettingsRecord = Field({}, description="settings of checks, as the policy gives them")
+    left_out: tuple[str, ...] = Field(
+        (), description="criteria without a claim in this audit, because its data or images cannot have one"
+    )
 
 
 class FindingRecord(Record):

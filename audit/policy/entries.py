@@ -32,6 +32,9 @@ class CriterionEntry(Settings):
     only_where_reference_holds: bool = Field(
         False, description="true: does not apply where the reference itself fails under the same conditions"
     )
+    where_possible: bool = Field(
+        False, description="true: left out, and named as left out, where the data or the images cannot have the claim"
+    )
     why: str = ""
 
     @model_validator(mode="after")

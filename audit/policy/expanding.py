@@ -1,7 +1,7 @@
 """From the criteria as they are written to one limit per claim."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.configuration import did_you_mean
@@ -25,16 +25,33 @@ class Limit:
         return self.record.claim, self.record.sense
 
 
-def expand(source: Source, promised: Sequence[Claim]) -> tuple[tuple[Limit, ...], tuple[AuditError, ...]]:
-    """One limit per claim, and what is wrong with the criteria.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A criterion, or one value of its lists, that says itself that an audit may be without its claims."""
+
+    claim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """One limit per claim, the criteria that were left out, and what is wrong with the others."""
+
+    limits: tuple[Limit, ...]
+    left_out: tuple[str, ...]
+    problems: tuple[AuditError, ...]
+
+
+def expand(source: Source, promised: Sequence[Claim], metrics: Collection[str]) -> Expanded:
+    """One limit per claim; `metrics` are those of the checks that run, whether or not anything is promised of them.
 
     The order is that of the file; within a criterion that of its lists, then that in which the claims are promised.
     A criterion that writes its claim out overrides one with `*` or `$name` for that claim; two of the latter that
     name the same claim, like two of the former, are an error. So is whatever names nothing: a list that no
     criterion uses, a criterion without a promised claim, a value of a list without one, a criterion all of whose
-    claims have a limit of their own.
+    claims have a limit of their own. One that counts `where_possible` may name nothing, if its metric is known.
     """
-    found = [part for index in range(len(source.file.criterion)) for part in _limits(source, index, promised)]
+    entries = range(len(source.file.criterion))
+    found = [part for index in entries for part in _limits(source, index, promised, metrics)]
     limits = [part for part in found if isinstance(part, Limit)]
     named = {limit.key for limit in limits if limit.explicit}
     kept = [limit for limit in limits if limit.explicit or limit.key not in named]
@@ -44,7 +61,8 @@ def expand(source: Source, promised: Sequence[Claim]) -> tuple[tuple[Limit, ...]
         *_overridden(source, limits, kept),
         *_twice(source, kept),
     )
-    return tuple(kept), problems
+    left_out = tuple(part.claim for part in found if isinstance(part, LeftOut))
+    return Expanded(tuple(kept), left_out, problems)
 
 
 def as_written(source: Source) -> tuple[CriterionRecord, ...]:
@@ -52,7 +70,9 @@ def as_written(source: Source) -> tuple[CriterionRecord, ...]:
     return tuple(entry.record(entry.pattern.claim) for entry in source.file.criterion)
 
 
-def _limits(source: Source, index: int, promised: Sequence[Claim]) -> Iterator[Limit | AuditError]:
+def _limits(
+    source: Source, index: int, promised: Sequence[Claim], metrics: Collection[str]
+) -> Iterator[Limit | LeftOut | AuditError]:
     """What one entry sets a limit on."""
     entry = source.file.criterion[index]
     pattern, lists = entry.pattern, source.file.lists
@@ -64,7 +84,9 @@ def _limits(source: Source, index: int, promised: Sequence[Claim]) -> Iterator[L
         return
     for part in pattern.written_out(lists):
         claims = [claim for claim in promised if part.matches(claim)]
-        if not claims:
+        if not claims and entry.where_possible and part.claim.metric in metrics:
+            yield LeftOut(part.claim.id)
+        elif not claims:
             yield _nothing(where, entry.claim, part, promised)
         for claim in claims:
             yield Limit(entry.record(claim), index, pattern.explicit)

@@ -40,17 +40,17 @@ def resolve(source: Source, asked: Asked, declared: float | None, today: date | 
     """As `bind`, with all problems together."""
     floor = source.file.reference_floor.resolve(asked.context, declared)
     always = standing.criteria(asked.context, floor)
-    limits, faults = expand(source, tuple(asked.claims))
-    own = tuple(_judged(limit.record, asked.metrics) for limit in limits)
+    expanded = expand(source, tuple(asked.claims), asked.metrics.keys())
+    own = tuple(_judged(limit.record, asked.metrics) for limit in expanded.limits)
     problems = (
         *_unmeant(source, asked.context.task),
         *source.unknown_checks([check.name for check in asked.checks]),
         *_unpromised(source, always, asked),
-        *faults,
-        *(fault for limit in limits for fault in _unfit(source, limit, always, asked.metrics)),
+        *expanded.problems,
+        *(fault for limit in expanded.limits for fault in _unfit(source, limit, always, asked.metrics)),
         *waiving.problems(source, (*always, *own), today or datetime.now(UTC).date()),
     )
-    return Resolution(record(source, floor, (*always, *own)), problems)
+    return Resolution(record(source, floor, (*always, *own), expanded.left_out), problems)
 
 
 def _unmeant(source: Source, task: TaskKind) -> Iterator[AuditError]:
@@ -67,7 +67,9 @@ def _judged(own: CriterionRecord, metrics: Mapping[str, Metric]) -> CriterionRec
     return own.model_copy(update={"of_pair": metrics[Claim.parse(own.claim).metric].of_pair})
 
 
-def record(source: Source, floor: float, criteria: tuple[CriterionRecord, ...]) -> PolicyRecord:
+def record(
+    source: Source, floor: float, criteria: tuple[CriterionRecord, ...], left_out: tuple[str, ...] = ()
+) -> PolicyRecord:
     """The policy as evidence, named by the digest of its meaning: what can change a verdict, and nothing else."""
     file = source.file
     waivers = tuple(entry.record() for entry in file.waiver)
@@ -81,12 +83,14 @@ def record(source: Source, floor: float, criteria: tuple[CriterionRecord, ...]) 
         "checks": None if file.checks is None else sorted(file.checks),
         "recheck_reused": file.recheck_reused,
         "settings": file.settings,
+        "left_out": sorted(left_out),
     }
     return PolicyRecord(
         id=file.id, title=file.title, source="built-in" if source.built_in else "file",
         sha256=digest.of_json(meaning), alpha=file.alpha, accept=tuple(sorted(file.accept)),
         reference_floor=floor * 100, floor_share=file.reference_floor.elsewhere, criteria=criteria,
         waivers=waivers, checks=file.checks, settings=file.settings, recheck_reused=file.recheck_reused,
+        left_out=left_out,
     )  # fmt: skip
 
 
