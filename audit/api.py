@@ -28,7 +28,6 @@ from audit import (
     tasks,
     verdict,
 )
-from audit.contracts import Context
 from audit.data.form import Ends, Form
 from audit.data.targets import Targets
 from audit.errors import AuditError, ExitCode
@@ -41,7 +40,7 @@ from audit.portion import WHOLE, Portion
 from audit.report import files, sentences
 from audit.request import AuditFile, TaskEntry
 from audit.subjects import Subjects, Terms
-from audit.types import DataRole, Role, TaskKind
+from audit.types import DataRole, Role
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -231,12 +230,9 @@ def judge(
     fixed = plan.load(folder)
     clock = Clock()
     with clock.stage("decide"):
-        roles = tuple(Role(model.role) for model in fixed.models)
         chosen = registry.load_all(fixed.plan.checks, fixed.policy.settings)
-        data = tuple(DataRole(each.role) for each in fixed.data)
         skipped = fixed.plan.skipped
-        test, kind = fixed.dataset(DataRole.TEST), TaskKind(fixed.plan.task.kind)
-        asked = plan.ask(chosen, Context(test.classes, roles, data, kind, test.chance), skipped)
+        asked = plan.ask(chosen, preparation.context_of(fixed), skipped)
         other = fixed
         if policy_name is not None:
             agreed = preparation.agree(policy_name, Path())

@@ -149,9 +149,10 @@ class Model(Protocol):
 class Probe(Protocol):
     """A frozen description of inputs; its canonical form is its identity.
 
-    The engine checks what `perturb` gives: ids, shape and dtype as they were, values in [0, 1], within the
-    `budget`, and at least a share `min_effect` of the items changed. The batch it hands over is a copy. Several
-    threads call `perturb` at once, each on a deep copy of the probe.
+    The engine checks what `perturb` gives: ids, shape and dtype as they were, values within the `budget` and in [0, 1],
+    or within the attribute `bounds` of a probe that leaves them on purpose, and at least a share `min_effect` of the
+    items changed. The batch it hands over is a copy. Several threads call `perturb` at once, each on a deep copy of the
+    probe.
     """
 
     @property
@@ -283,7 +284,8 @@ class Context:
     """What a check knows when it asks: the class names, which models and data sets take part, and what they do.
 
     There are no classes where the models estimate values. `chance` is the share of the test set that the best single
-    answer gets right.
+    answer gets right. `shape` is that of an item (C, H, W), which is an image or is not; `std` is what all models
+    divide each channel by, in pixels of [0, 1], where they declare the same, else ().
     """
 
     classes: tuple[str, ...]
@@ -291,6 +293,9 @@ class Context:
     data: tuple[DataRole, ...] = (DataRole.TEST,)
     task: TaskKind = TaskKind.CLASSIFICATION
     chance: float = 0.0
+    shape: tuple[int, int, int] = (3, 32, 32)
+    images: bool = True
+    std: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
     """Everything that is fixed before the first forward pass."""
     classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
     # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
-    batch = batch_of(Look.of(subjects.data[DataRole.TEST]), [model.preprocessing for model in subjects.models.values()])
+    batch = batch_of(Look.of(subjects.data[DataRole.TEST]), subjects.preprocessing)
     chunk = sizes.chunk_of(batch, sizes.FLOAT * outputs)
     items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
     stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget)

@@ -27,6 +27,17 @@ class BrokenProbeError(Exception):
         self.why = Missing(reason, detail)
 
 
+def bounds_of(probe: Probe) -> tuple[float, float]:
+    """The values that a probe may give: those of pixels, unless it says that it leaves them on purpose.
+
+    Raises ValueError for bounds that are not finite, or do not hold those of pixels.
+    """
+    low, high = getattr(probe, "bounds", (0.0, 1.0))
+    if not -math.inf < low <= 0.0 < 1.0 <= high < math.inf:
+        raise ValueError(f"probe {probe.name!r} has bounds {low} and {high}, which must hold [0, 1]")
+    return float(low), float(high)
+
+
 class Scratch:
     """Arrays used again for every batch: new ones cost more, in pages that the system must clear, than the checks."""
 
@@ -113,9 +124,12 @@ class Verified:
 
     def _changed(self, made: Perturbed, batch: Batch) -> int:
         """How many items were changed, none of them out of bounds or beyond the budget."""
-        low, high = made.x.aminmax()
-        if not (low >= 0 and high <= 1):  # false for NaN as well
-            raise self._broken("out-of-bounds", f"gave values from {float(low):g} to {float(high):g}, outside [0, 1]")
+        found = tuple(float(end) for end in made.x.aminmax())
+        low, high = bounds_of(self.probe)
+        if not (found[0] >= low and found[1] <= high):  # false for NaN as well
+            raise self._broken(
+                "out-of-bounds", f"gave values from {found[0]:g} to {found[1]:g}, outside [{low:g}, {high:g}]"
+            )
         original = batch.x.numpy()
         moved = self.scratch.like("moved", original)
         np.subtract(made.x.numpy(), original, out=moved)

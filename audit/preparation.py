@@ -1,14 +1,17 @@
 """From opened subjects to a fixed plan: which checks a policy wants, what they ask, which limits hold."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from audit import inventory, plan, policy, registry, tasks
 from audit.contracts import Check, Context
+from audit.models.adapter import Preprocessing
 from audit.plan import Asked, PlanFile
 from audit.policy.explaining import generic
+from audit.records import Adapter
 from audit.subjects import Subjects, Terms
-from audit.types import DataRole, TaskKind
+from audit.types import DataRole, Role, TaskKind
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,28 @@ def promised(source: policy.Source) -> Asked:
 def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
     """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
     names, kind = opened.class_names(), TaskKind(opened.task.kind)  # before labels are counted, they must be labels
-    chance = tasks.of(opened.task).chance(opened.data[DataRole.TEST].manifest)
-    context = Context(names, opened.roles, tuple(opened.data), kind, chance)
+    test = opened.data[DataRole.TEST]
+    chance, std = tasks.of(opened.task).chance(test.manifest), _common_std(opened.preprocessing)
+    data = tuple(opened.data)
+    context = Context(names, opened.roles, data, kind, chance, test.shape, images=test.features is None, std=std)
     asked = plan.ask(agreed.checks, context, () if opened.partial is None else opened.partial.skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
     return asked, inventory.plan_of(opened, terms, asked, bound)
+
+
+def context_of(fixed: PlanFile) -> Context:
+    """What checks were asked in, from what was fixed of it."""
+    test, kind = fixed.dataset(DataRole.TEST), TaskKind(fixed.plan.task.kind)
+    roles = tuple(Role(model.role) for model in fixed.models)
+    data = tuple(DataRole(each.role) for each in fixed.data)
+    std = _common_std(model.adapter for model in fixed.models)
+    return Context(test.classes, roles, data, kind, test.chance, test.shape, images=test.features is None, std=std)
+
+
+def _common_std(adapters: Iterable[Preprocessing | Adapter]) -> tuple[float, ...]:
+    """What all models divide by, in pixels of [0, 1]; () where they declare nothing, or not the same."""
+    found = {tuple(value / (each.range[1] - each.range[0]) for value in each.std) for each in adapters}
+    return found.pop() if len(found) == 1 else ()
 
 
 def _wanted(source: policy.Source) -> tuple[Check, ...]:

@@ -63,6 +63,11 @@ class Subjects:
         return tuple(self.models)
 
     @property
+    def preprocessing(self) -> tuple[Preprocessing, ...]:
+        """That of every model."""
+        return tuple(model.preprocessing for model in self.models.values())
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """Shape of what every model gives for one item."""
         return self.models[Role.REFERENCE].outputs

@@ -1,25 +1,27 @@
 """Does the candidate stay as close to its parent when pixels are noisy: the headline of *Lost in Pruning*?
 
 Noise similarity after Liebenwein et al. (MLSys 2021, §4): the same noisy inputs go through all models. Levels
-are in pixel units, before any normalisation, and values are cut to the range of a pixel.
+are in pixel units, before any normalisation, and values are cut to the range of a pixel, unless the noise is asked for
+as the paper has it: after normalisation, and not cut.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal, get_args
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.errors import AuditError
 from audit.findings import Finding, Kind, Metric, Missing
 from audit.types import Claim, Role, Scope, Sense, TaskKind, Unit
 from checks import accuracy, functional
 from checks.accuracy import working
 from checks.methods import bounded, mean, share
 from checks.perturbations.clean import CLEAN, Clean
-from checks.perturbations.noise import PIXEL, Noise, label
+from checks.perturbations.noise import PIXEL, Noise, NormalisedNoise, SaltAndPepper
 
 BASELINE_AGREEMENT: Final = Metric(
     name="baseline.agreement", title="Same decision, baseline and reference", unit=Unit.PERCENT, low=0.0, high=1.0,
@@ -77,7 +79,14 @@ _TASKS: Final = (TaskKind.CLASSIFICATION, TaskKind.CONTROL)
 
 Strength = Annotated[float, Field(gt=0, le=PIXEL)]
 Strengths = tuple[Strength, ...]
-Name = Literal["uniform", "gaussian"]
+Shares = tuple[Annotated[float, Field(gt=0, le=1)], ...]
+Levels = tuple[Annotated[float, Field(gt=0, le=100)], ...]
+Spreads = tuple[Annotated[float, Field(gt=0, le=PIXEL)], ...]
+Noisy = Noise | SaltAndPepper | NormalisedNoise
+
+USUAL: Final = (2.0, 4.0, 8.0, 16.0)
+LOST_IN_PRUNING: Final = tuple(round(0.05 * step, 2) for step in range(1, 15))
+"""The levels of the paper, 0.05 … 0.7; the fifteenth, 0, is the clean set, which is measured once."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +94,24 @@ class NoiseSimilarity:
     """Drop, disagreement and distances under noise of each strength.
 
     `uniform` are half-widths and `gaussian` standard deviations, in steps of an 8-bit pixel, or of items that are no
-    images in 255ths of the range of each feature; every item is seen
-    `draws` times at each level, and counts once.
+    images in 255ths of the range of each feature. `salt_and_pepper` are shares of the pixels. `normalised` are
+    half-widths of uniform noise on normalised inputs, not cut to any range: in units of `std`, which is that of each
+    channel in pixels of [0, 1], by default what the models declare. Every item is seen `draws` times at each level, and
+    counts once. The `preset` "lost-in-pruning" is the protocol of that paper: `normalised` from 0.05 to 0.7, 100 draws,
+    and no other noise unless it is named.
     """
 
-    uniform: Strengths = (2.0, 4.0, 8.0, 16.0)
-    gaussian: Strengths = (2.0, 4.0, 8.0, 16.0)
-    draws: Annotated[int, Field(ge=1, le=1000)] = 1
+    uniform: Strengths | None = None
+    gaussian: Strengths | None = None
+    salt_and_pepper: Shares = ()
+    normalised: Levels | None = None
+    std: Spreads = ()
+    draws: Annotated[int, Field(ge=1, le=1000)] | None = None
+    preset: Literal["", "lost-in-pruning"] = ""
 
     def __post_init__(self) -> None:
-        for levels in (self.uniform, self.gaussian):
-            if len({label(level) for level in levels}) < len(levels):
+        for levels in (self.uniform or (), self.gaussian or (), self.salt_and_pepper, self.normalised or ()):
+            if len({f"{level:g}" for level in levels}) < len(levels):
                 raise ValueError(f"two of the levels {levels} have one name")
 
     name: ClassVar[str] = "noise"
@@ -106,35 +122,56 @@ class NoiseSimilarity:
 
     def ask(self, context: Context, /) -> Ask:
         of_baseline = _with_baseline(context.task) if Role.BASELINE in context.roles else ()
-        measured = (*_of_both(context.task), *of_baseline)
-        claims = [Claim(metric.name, scope(probe)) for probe in self.probes() for metric in measured]
+        measured, probes = (*_of_both(context.task), *of_baseline), self.probes(context)
+        claims = [Claim(metric.name, scope(probe)) for probe in probes for metric in measured]
         claims += [Claim(metric.name) for metric in of_baseline]
-        return Ask((CLEAN, *self.probes()), tuple(claims))
+        return Ask((CLEAN, *probes), tuple(claims))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         clean, task = ledger.trace(CLEAN), context.task
-        for probe in self.probes():
+        probes = self.probes(context)
+        for probe in probes:
             trace = ledger.trace(probe)
             if isinstance(trace, Trace) and isinstance(clean, Trace):
                 yield from _of_pair(trace, clean, task, scope(probe))
             else:
                 yield from _missing(_of_both(task), scope(probe), clean, trace)
         if Role.BASELINE in context.roles:
-            every: tuple[Noise | Clean, ...] = (CLEAN, *self.probes())
+            every: tuple[Noisy | Clean, ...] = (CLEAN, *probes)
             yard_stick = ledger.trace(CLEAN, Role.BASELINE)
             for each in every:
                 traces = ledger.trace(each), ledger.trace(each, Role.BASELINE), yard_stick
                 yield from _of_baseline(*traces, task, scope(each))
 
-    def probes(self) -> tuple[Noise, ...]:
-        """One per kind and level, strongest last."""
-        kinds = get_args(Name)
-        return tuple(Noise(kind, level, self.draws) for kind in kinds for level in sorted(set(getattr(self, kind))))
+    def probes(self, context: Context) -> tuple[Noisy, ...]:
+        """One per kind and level, strongest last; raises AuditError where noise after normalisation has no unit."""
+        paper = self.preset == "lost-in-pruning"
+        draws = (100 if paper else 1) if self.draws is None else self.draws
+        usual = () if paper else USUAL
+        normalised = (LOST_IN_PRUNING if paper else ()) if self.normalised is None else self.normalised
+        uniform, gaussian = (usual if own is None else own for own in (self.uniform, self.gaussian))
+        return (
+            *(Noise("uniform", level, draws) for level in sorted(uniform)),
+            *(Noise("gaussian", level, draws) for level in sorted(gaussian)),
+            *(SaltAndPepper(share, draws) for share in sorted(self.salt_and_pepper)),
+            *(NormalisedNoise(level, self._unit(context), draws) for level in sorted(normalised)),
+        )
+
+    def _unit(self, context: Context) -> tuple[float, ...]:
+        """The spread of each channel."""
+        channels = context.shape[0]
+        found = self.std or context.std
+        if len(found) not in (1, channels):
+            raise AuditError(
+                f"noise after normalisation: the std of {channels} channels is not known",
+                "Give std in [settings.noise] of the policy, or the same in the preprocessing of all models.",
+            )
+        return found * channels if len(found) == 1 else found
 
 
-def scope(probe: Noise | Clean) -> Scope:
+def scope(probe: Noisy | Clean) -> Scope:
     """How claims name the condition."""
-    return (("level", label(probe.level)), ("noise", probe.kind)) if isinstance(probe, Noise) else ()
+    return () if isinstance(probe, Clean) else (("level", probe.label), ("noise", probe.kind))
 
 
 def _of_pair(trace: Trace, clean: Trace, task: TaskKind, scope: Scope) -> Iterator[Finding]:

@@ -12,7 +12,18 @@ from tests.world import World
 
 ROOT = Path(audit.__file__).parent.parent
 PURE = {"errors", "types"}
-_WORDS = ("types", "findings", "contracts", "stats", "randomness", "digest", "structure", "parity", "gradients")
+_WORDS = (
+    "types",
+    "findings",
+    "contracts",
+    "stats",
+    "randomness",
+    "digest",
+    "structure",
+    "parity",
+    "gradients",
+    "errors",
+)
 CHECKS_MAY_USE = {f"audit.{name}" for name in _WORDS}
 
 

@@ -15,10 +15,15 @@ from audit.policy.expanding import as_written
 from audit.policy.reading import Source
 from audit.policy.resolving import record, resolve
 from audit.report.rows import clean
-from audit.types import Claim, Role, TaskKind
+from audit.types import Claim, DataRole, Role, TaskKind
 
-GENERIC = Context(tuple(f"class {number}" for number in range(10)), tuple(Role))
-"""What checks are asked in where no audit is at hand: ten classes, and every role."""
+GENERIC = Context(
+    tuple(f"class {number}" for number in range(10)),
+    tuple(Role),
+    (DataRole.TEST, DataRole.SHIFTED, DataRole.OUT_OF_DISTRIBUTION, DataRole.CALIBRATION),
+    std=(0.25, 0.25, 0.25),
+)
+"""What checks are asked in where no audit is at hand: ten classes, every role, data of every kind, colour images."""
 
 
 def generic(source: Source) -> Context:
