@@ -5,7 +5,7 @@ columns, so that judging and rendering a finished audit load no runtime.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -229,11 +229,13 @@ class Trace:
     """The join of two roles' observations of one probe, in the pre-registered order of the items.
 
     Rows are items × draws, item by item; `columns` are the pair columns of the task; `chance` is what guessing gets.
+    `order` [items] says of each item its place among the stored ones; empty where nobody needs it.
     """
 
     columns: Columns
     draws: int = 1
     chance: float = 0.0
+    order: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
     def __len__(self) -> int:
         """Items."""

@@ -194,13 +194,15 @@ Statistic = Proportion | PairedDifference | BoundedMean | OrderStatistic | Exact
 class Presupposition:
     """That a model works: its own `accuracy` under a finding's probe, and its `clean` accuracy where that is another.
 
-    `chance` is the share of the items that one gets right by always naming the most frequent class.
+    `chance` is the share of the items that one gets right by always naming the most frequent class. `what` says what
+    takes the place of accuracy, such as the share of foreign items that a monitor finds.
     """
 
     accuracy: Proportion | BoundedMean
     clean: Proportion | BoundedMean | None = None
     chance: float = 0.0
     role: Role = Role.REFERENCE
+    what: str = "accuracy"
 
 
 @dataclass(frozen=True, slots=True)

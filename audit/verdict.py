@@ -170,7 +170,7 @@ def _below_floor(presupposed: Presupposition, policy: Policy) -> str:
     own = Criterion(Claim("reference.accuracy"), Sense.AT_LEAST, floor)
     if 0.0 < floor < 1.0 and p_values(accuracy, own, policy.alpha)[0] <= policy.alpha:
         return ""
-    own_accuracy = f"the {presupposed.role}'s own accuracy, {100 * accuracy.estimate:.2f} %,"
+    own_accuracy = f"the {presupposed.role}'s own {presupposed.what}, {100 * accuracy.estimate:.2f} %,"
     return f"{own_accuracy} is not proven to reach {100 * floor:.4g} %" + (
         "" if clean is None else f", {policy.floor_share:.0%} of its clean accuracy or what guessing gets"
     )

@@ -7,6 +7,9 @@ CHECKS: dict[str, str] = {
     "accuracy": "checks.accuracy:Accuracy",
     "functional": "checks.functional:Functional",
     "noise": "checks.noise:NoiseSimilarity",
+    "corruption": "checks.corruption:CorruptionRobustness",
+    "shift": "checks.shift:Shift",
+    "ood": "checks.ood:OutOfDistribution",
     "structure": "checks.structure:EffectiveWeights",
     # Last: it counts over all probes, which the others have then read already.
     "integrity": "checks.integrity:Integrity",

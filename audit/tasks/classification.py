@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audit.contracts import Batch, Columns, Side
 from audit.dataset import Manifest
 from audit.findings import Missing
-from audit.types import OutputKind
+from audit.types import PAIR, OutputKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,8 @@ _TINY = float(np.finfo(np.float32).tiny)
 _TOGETHER = 2**18
 """Outputs of a network that are compared at once."""
 Floats = NDArray[np.float64]
+SCORES = ("max_softmax", "max_logit", "energy", "entropy")
+"""How sure a network is of a row, higher for surer: the last two with their signs turned."""
 RIGHT = ("right_reference", "right_candidate", "lost", "won")
 """Pair columns of every task that has targets."""
 
@@ -94,7 +96,7 @@ class Classification:
         `rank_*`: classes placed before the label (0 is right); among equals the lower index comes first, as in
         argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991);
         `relative_logit_error` from 0 on, infinite where the reference's logits are equal and the other's are not, NaN
-        where a probability was rounded to 0.
+        where a probability was rounded to 0. SCORES of both, NaN where they need logits and there are none.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -111,6 +113,10 @@ class Classification:
         raw = [side.columns["output"] for side in (reference, other)]
         logs = [_log_probabilities(side.columns["output"], side.kind) for side in (reference, other)]
         p, q = map(np.exp, logs)
+        scores = [
+            {f"{score}_{role}": values for score, values in _scores(side, own).items()}
+            for role, side, own in zip(PAIR, (reference, other), logs, strict=True)
+        ]
         agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
         if adverse:
             agree &= ~(self.near_ties(raw[0], reference.noise)[0] | self.near_ties(raw[1], other.noise)[0])
@@ -120,6 +126,8 @@ class Classification:
             "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
             "jensen_shannon": _jensen_shannon(p, q),
             "relative_logit_error": np.where(_saturated(reference) | _saturated(other), np.nan, _relative_error(*logs)),
+            **scores[0],
+            **scores[1],
         }
 
 
@@ -127,6 +135,17 @@ def _blocks(out: NDArray[np.float32]) -> Iterator[slice]:
     """Rows that are compared together: float64 copies of all of them would take many times their memory."""
     rows = max(1, _TOGETHER // out.shape[1])
     return (slice(start, start + rows) for start in range(0, max(len(out), 1), rows))
+
+
+def _scores(side: Side, logs: Floats) -> Columns:
+    """SCORES of rows with these log-probabilities [N, K]; the logits' own only where the network gives logits."""
+    out = side.columns["output"].astype(np.float64)
+    p, highest = np.exp(logs), out.max(axis=1)
+    energy = highest + np.log(np.exp(out - highest[:, None]).sum(axis=1))
+    own = side.kind is OutputKind.LOGITS
+    none = np.full(len(out), np.nan)
+    values = (p.max(axis=1), highest if own else none, energy if own else none, (p * logs).sum(axis=1))
+    return dict(zip(SCORES, values, strict=True))
 
 
 def _near_ties(out: NDArray[np.float32], noise: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -11,22 +11,25 @@ from audit.types import DataRole
 
 @dataclass(frozen=True)
 class Clean:
-    """Every item, unchanged."""
+    """Every item of a data set, unchanged; `data` names it."""
 
-    name: str = "clean"
-    data: DataRole = DataRole.TEST
+    data: str = DataRole.TEST
     draws: int = 1
     budget: None = None
     min_effect: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return "clean" if self.data == DataRole.TEST else f"{self.data}, as it is"
 
     def stream(self) -> Mapping[str, Json]:
         return {}
 
     def canonical(self) -> Mapping[str, Json]:
-        return {"probe": "clean", "data": self.data.value}
+        return {"probe": "clean", "data": str(self.data)}
 
     def describe(self) -> str:
-        return "the test set, unchanged"
+        return f"the {'test set' if self.data == DataRole.TEST else f'data {self.data}'}, unchanged"
 
     def perturb(self, batch: Batch, rng: Rng, /) -> Perturbed:
         return Perturbed(batch.x, {})
