@@ -38,7 +38,7 @@ KINDS: Final = {
     for kind in (
         Kind("gaussian_noise", "noise"),
         Kind("shot_noise", "noise"),
-        Kind("impulse_noise", "noise", min_effect=0.5),
+        Kind("impulse_noise", "noise", min_effect=0.9),
         Kind("speckle_noise", "noise"),
         Kind("defocus_blur", "blur"),
         Kind("glass_blur", "blur"),
@@ -49,7 +49,7 @@ KINDS: Final = {
         Kind("frost", "weather"),
         Kind("fog", "weather"),
         Kind("brightness", "weather"),
-        Kind("spatter", "weather", min_effect=0.5),
+        Kind("spatter", "weather", min_effect=0.9),
         Kind("contrast", "digital"),
         Kind("elastic_transform", "digital"),
         Kind("pixelate", "digital"),
