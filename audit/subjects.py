@@ -92,6 +92,7 @@ class Subjects:
                     "All data of an audit must have one shape, and features the same bounds.",
                 )
             source.class_names(reference.outputs[0])
+            _require_apart(source, test)
         if names:
             self._agree(names)
         return names
@@ -235,6 +236,19 @@ def _examination(
         libraries=libraries,
     ) as call:
         yield call
+
+
+def _require_apart(source: DataSource, test: DataSource) -> None:
+    """Raise AuditError where items that a threshold is set on, or that are to be foreign, are items of the test set."""
+    if source.role not in (DataRole.CALIBRATION, DataRole.OUT_OF_DISTRIBUTION):
+        return
+    shared = len(manifest.common(source.manifest.ids, test.manifest.ids))
+    if shared:
+        raise AuditError(
+            f"{source.name}: {shared} of its items are items of the test set",
+            f"Give {source.role} data that share no item with it.",
+            "shared-items",
+        )
 
 
 def _import_runtimes() -> None:

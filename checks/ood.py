@@ -196,7 +196,7 @@ def _figures(clean: Trace | Missing, foreign: Trace | Missing, score: str, scope
         found = {role: count(*sound[role]) for role in PAIR}
         for role in PAIR:
             yield Finding(Claim(own.name, _scope(score, ("role", role.value), *scope)), Exact(found[role], n))
-        lost = sign * (found[Role.REFERENCE] - found[Role.CANDIDATE])
+        lost = sign * (found[Role.REFERENCE] - found[Role.CANDIDATE]) + 0.0  # no negative zero
         yield Finding(Claim(loss.name, _scope(score, *scope)), Exact(lost, n))
 
 

@@ -54,6 +54,11 @@ def build(ids: Ids, labels: Labels, name: str, masked: Mapping[int, tuple[int, f
     return Manifest(ids, labels, keep, digest_of(ids, labels), masked or {})
 
 
+def common(one: Ids, other: Ids) -> NDArray[np.void]:
+    """The digests that two sets share, each once."""
+    return np.intersect1d(_rows(one), _rows(other))
+
+
 def _rows(ids: Ids) -> NDArray[np.void]:
     """Each digest [N, 32] as one value [N], so that numpy compares whole digests."""
     return np.ascontiguousarray(ids).view("V32").reshape(-1)
