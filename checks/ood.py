@@ -74,8 +74,8 @@ MISS_INCREASE: Final = Metric(
     name="ood.miss_increase", title="More foreign items accepted", unit=Unit.POINTS, low=-1.0, high=1.0,
     better=Sense.AT_MOST, kind=Kind.PAIRED,
     meaning="ood.misses of the candidate minus those of the reference, on the same items, both at the reference's "
-    "threshold. It presupposes that the reference's monitor works: of foreign items it must find as large a share as is "
-    "asked of accuracy off the clean set.",
+    "threshold. It presupposes that the reference's monitor works: of foreign items it must find as large a share as "
+    "is asked of accuracy off the clean set.",
 )  # fmt: skip
 ALARM_INCREASE: Final = Metric(
     name="ood.false_alarm_increase", title="More test items rejected", unit=Unit.POINTS, low=-1.0, high=1.0,

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import audit
 from audit import plan
+from audit.contracts import Batch
 from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.ledger import Ledger
+from audit.perturbing import BrokenProbeError, Scratch, Verified
+from audit.randomness import PhiloxRng
 from audit.types import Role
+from checks.perturbations.noise import NormalisedNoise, SaltAndPepper
 from tests.world import CLASSES, INPUT, Items, Scores, World, network, weights
 
 FRAGILE = weights(second=2000.0)
@@ -289,3 +294,78 @@ def test_copies_of_a_test_set_are_no_evidence(tmp_path: Path) -> None:
     assert decided(body, "accuracy.drop").n == 100
     assert decided(body, "integrity.duplicates").verdict == "FAIL"
     assert not body.verdict.accepted
+
+
+PAPER = '\n[settings.noise]\npreset = "lost-in-pruning"\ndraws = 2\n'
+
+
+def by_settings(world: World, settings: str, preprocessing: str = "") -> Body:
+    """The audit with these settings of the check."""
+    text = world.policy.read_text().replace('"integrity"]', '"integrity", "noise"]')
+    rules, at, criteria = text.partition("\n[[criterion]]")
+    world.policy.write_text(rules + settings + at + criteria)
+    world.audit.write_text(world.audit.read_text() + preprocessing)
+    return audit.run(world.audit, pdf=False).evidence.body
+
+
+def test_the_preset_is_the_protocol_of_the_paper(world: World) -> None:
+    body = by_settings(world, PAPER, "\n[preprocessing]\nmean = [0.5, 0.5, 0.5]\nstd = [0.2, 0.25, 0.3]\n")
+    levels = [finding.claim for finding in body.findings if finding.claim.startswith("functional.agreement@level=")]
+    assert len(levels) == 14
+    assert {f"functional.agreement@level={0.05 * step:g},noise=normalised" for step in range(1, 15)} == set(levels)
+    assert {probe.draws for probe in body.plan.probes if "normalisation" in probe.name} == {2}
+    assert [probe.draws for probe in body.plan.probes if probe.name == "clean"] == [1]  # level 0, once
+
+
+def test_noise_after_normalisation_is_in_units_of_the_std_and_not_cut() -> None:
+    """An item of black and white pixels leaves [0, 1] on both sides, by a spread that each channel has of its own."""
+    probe = NormalisedNoise(0.5, (0.1, 0.2, 0.4))
+    x = torch.cat([torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)])
+    batch = Batch(np.arange(64, dtype=np.uint8).reshape(2, 32), x, None)
+    made = Verified(probe, PhiloxRng.of({"family": dict(probe.stream())}), Scratch()).perturb(batch)
+    moved = (made.x - x).abs().amax(dim=(0, 2, 3))
+    assert moved.tolist() == pytest.approx([0.05, 0.1, 0.2], rel=0.01)
+    assert made.x.min() == pytest.approx(-0.2, rel=0.01)
+    assert made.x.max() == pytest.approx(1.2, rel=0.01)
+
+
+def test_noise_after_normalisation_needs_a_unit(world: World) -> None:
+    with pytest.raises(AuditError, match="std of 3 channels is not known"):
+        by_settings(world, PAPER)
+
+
+def test_the_unit_may_stand_in_the_policy(world: World) -> None:
+    body = by_settings(world, PAPER.replace("draws = 2", "draws = 1\nnormalised = [0.1]\nstd = [0.25]"))
+    assert found(body, "functional.agreement@level=0.1,noise=normalised").n == 400
+
+
+def test_salt_and_pepper_strikes_its_share_of_the_pixels() -> None:
+    probe = SaltAndPepper(0.1)
+    x = torch.full((50, 3, 32, 32), 0.5)
+    batch = Batch(np.random.default_rng(0).integers(0, 256, (50, 32), dtype=np.uint8), x, None)
+    made = Verified(probe, PhiloxRng.of({"family": dict(probe.stream())}), Scratch()).perturb(batch).x
+    black, white = (made == 0).float(), (made == 1).float()
+    assert (black[:, 0] == black[:, 1]).all()
+    assert float(black.mean()) == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 51200) ** 0.5)
+    assert float(white.mean()) == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 51200) ** 0.5)
+    assert ((made == 0.5) | (black == 1) | (white == 1)).all()
+
+
+def test_the_candidate_is_compared_with_the_baseline_at_every_level(world: World) -> None:
+    network(world.folder / "baseline.onnx", weights(5.0))
+    body = by_settings(
+        world, PAPER, '\n[preprocessing]\nstd = [0.2, 0.2, 0.2]\n\n[baseline]\nmodel = "baseline.onnx"\n'
+    )
+    claims = [f.claim for f in body.findings if f.claim.startswith("baseline.excess_distance")]
+    assert len(claims) == 15
+    assert "baseline.excess_distance" in claims
+
+
+def test_a_probe_may_not_leave_its_own_bounds() -> None:
+    class Wild(NormalisedNoise):
+        bounds = (-0.01, 1.01)
+
+    probe = Wild(0.5, (0.4, 0.4, 0.4))
+    batch = Batch(np.zeros((1, 32), np.uint8), torch.zeros(1, 3, 8, 8), None)
+    with pytest.raises(BrokenProbeError, match=r"outside \[-0.01, 1.01\]"):
+        Verified(probe, PhiloxRng.of({"family": "x"}), Scratch()).perturb(batch)
