@@ -69,7 +69,7 @@ class PhiloxRng:
             out = np.empty(full, np.float32) if out is None else out
             streams = np.random.Philox(0)
             generator, start = np.random.Generator(streams), streams.state
-            for row, item in zip(out, batch.ids, strict=True):
+            for row, item in zip(out.reshape(len(out), -1), batch.ids, strict=True):
                 start["state"] = self._start(kind, bytes(item), batch.draw)
                 streams.state = start
                 draw(generator, row)
