@@ -1,5 +1,6 @@
 """Corrupted data, ready-made: whole, of the test set's size and classes, or refused by file or folder."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,11 @@ def _one_label(y: np.ndarray) -> np.ndarray:
     return y
 
 
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 NOT_WHOLE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "no multiple of five": (_save("fog.npy", lambda x: x[:-1]), "fog.npy", "has 59 items for 60 labels"),
     "a severity missing": (_save("fog.npy", lambda x: x[:-N]), "fog.npy", "has 48 items for 60 labels"),
@@ -108,6 +114,8 @@ NOT_WHOLE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "labels alone": (
         lambda root: [(root / f"{name}.npy").unlink() for name in ("fog", "defocus_blur")], "c", "no corruption beside"
     ),
+    "a pipe": (lambda root: _pipe(root / "fog.npy"), "fog.npy", "is not a regular file"),
+    "a pipe for labels": (lambda root: _pipe(root / "labels.npy"), "labels.npy", "is not a regular file"),
     "something else": (lambda root: (root / "README.txt").write_text("read me"), "README.txt", "is no .npy file"),
     "a folder": (lambda root: (root / "snow").mkdir(), "snow", "is no .npy file"),
     "a folder with a file's name": (lambda root: (root / "snow.npy").mkdir(), "snow.npy", "is no .npy file"),

@@ -13,6 +13,7 @@ from audit.dataset import DataSource
 from audit.entries import DataEntry
 from audit.errors import AuditError
 from audit.types import DataRole
+from tests import fuzzing
 from tests.test_data import header
 from tests.world import Items
 
@@ -218,3 +219,19 @@ def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
     np.save(tmp_path / "y.npy", Y[:-1])
     with pytest.raises(AuditError, match="changed during the audit"):
         source.verify_unchanged()
+
+
+def test_damaged_files_are_refused_or_hold_what_they_say(tmp_path: Path) -> None:
+    entry = saved(tmp_path, X[:8], Y[:8])
+    digest, refused = opened(entry).manifest.digest, 0
+    original = {"set": {"x.npy": (tmp_path / "x.npy").read_bytes()}}
+    for mutant in fuzzing.mutants(original, fuzzing.BYTES, 400):
+        (tmp_path / "x.npy").write_bytes(mutant.files["x.npy"])
+        try:
+            found = opened(entry).manifest.digest
+        except AuditError as error:
+            assert str(tmp_path) in error.what, mutant.name
+            refused += 1
+        else:
+            assert (found == digest) is np.array_equal(np.load(tmp_path / "x.npy"), X[:8]), mutant.name
+    assert 200 < refused < 400

@@ -132,11 +132,12 @@ def alone(path: Path, rows: tuple[int, int] | None = None) -> Iterator[Array]:
 
     Raises AuditError for a file that is not sound, or does not hold just as many bytes as its header says.
     """
+    size = inputs.regular(path, EXPECTED_ALONE).st_size
     try:
         with path.open("rb") as stream:
             shape, dtype = _header(path, _ALONE, stream, EXPECTED_ALONE)
             count = math.prod(shape[1:]) * dtype.itemsize
-            stored, said = path.stat().st_size - stream.tell(), math.prod(shape) * dtype.itemsize
+            stored, said = size - stream.tell(), math.prod(shape) * dtype.itemsize
             if not shape or stored != said:
                 raise AuditError(
                     f"{path}: holds {stored} bytes of values, but its header says {said} (shape {shape})",

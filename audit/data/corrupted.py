@@ -72,19 +72,19 @@ def _arrays(root: Path, names: list[str], form: Form, scanned: Scans) -> Iterato
     other = next((file for file in files if sizes[file] != sizes[files[0]]), None)
     if other:
         raise AuditError(
-            f"{other}: has {sizes[other][0]} items of each severity, {files[0].name} has {sizes[files[0]][0]}", EXPECTED
+            f"{other}: has {sizes[other]} items of each severity, {files[0].name} has {sizes[files[0]]}", EXPECTED
         )
-    for file, (items, repeated) in sizes.items():
+    for file, items in sizes.items():
         for severity in SEVERITIES:
             rows = ((severity - 1) * items, severity * items)
-            part = Part(f"{file.name}, severity {severity}", rows, rows if repeated else (0, items))
+            part = Part(f"{file.name}, severity {severity}", *rows)
             name = _named(file, file.name.removesuffix(".npy"), severity)
             scan = _scan(scanned, name, file)
             yield name, NpySource(file, "NHWC", DataRole.CORRUPTED, scan, form, root / LABELS, part)
 
 
-def _severities(file: Path, labels: Path, form: Form) -> tuple[int, bool]:
-    """Items of each severity of a corruption, and whether the labels are those of all five, one after another."""
+def _severities(file: Path, labels: Path, form: Form) -> int:
+    """Items of each severity of a corruption; the labels are those of one, or those of all five, one after another."""
     if file.suffix != ".npy" or os.path.isdir(file):  # noqa: PTH112
         raise AuditError(f"{file}: is no .npy file", f"{EXPECTED} Move other things elsewhere.")
     if archive.begins(file, EXPECTED) != archive.MAGIC:
@@ -103,7 +103,7 @@ def _severities(file: Path, labels: Path, form: Form) -> tuple[int, bool]:
             f"{file}: has {stored} items for {len(found)} labels, which are not five severities of the labelled items",
             "A severity may be missing, or the file cut: give all five, one after another.",
         )
-    if repeated := stored == len(found):
+    if stored == len(found):
         blocks = found.reshape(len(SEVERITIES), -1)
         differing = np.flatnonzero((blocks != blocks[0]).any(axis=0))
         if len(differing):
@@ -111,7 +111,7 @@ def _severities(file: Path, labels: Path, form: Form) -> tuple[int, bool]:
                 f"{labels}: item {differing[0]} has other labels at other severities",
                 f"Expected the same {stored // len(SEVERITIES)} labels five times, or once.",
             )
-    return stored // len(SEVERITIES), repeated
+    return stored // len(SEVERITIES)
 
 
 def _folders(root: Path, names: list[str], form: Form, scanned: Scans) -> Iterator[tuple[DataName, DataSource]]:

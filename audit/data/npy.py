@@ -20,11 +20,11 @@ _LABELS = "Expected an .npy with one integer label per item."
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of the items: `rows` (start, stop) of the one file, whose labels are `named` (start, stop) of the other."""
+    """Some of the items, from `start` to `stop`; the labels of that many begin the file of the labels."""
 
     title: str
-    rows: tuple[int, int]
-    named: tuple[int, int]
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class NpySource(NpzSource):
 
     @contextmanager
     def _images(self) -> Iterator[Array]:
-        with archive.alone(self.path, None if self.part is None else self.part.rows) as stored:
+        with archive.alone(self.path, None if self.part is None else (self.part.start, self.part.stop)) as stored:
             grey = self._limits is None and len(stored.shape) == 3
             yield replace(stored, shape=(*stored.shape, 1)) if grey else stored
 
@@ -64,7 +64,7 @@ class NpySource(NpzSource):
     def _targets_of(self) -> Iterator[Array]:
         if self.labels is None:
             raise AuditError(f"{self.path}: has no labels", 'Add labels = "….npy" to its table.')
-        with archive.alone(self.labels, None if self.part is None else self.part.named) as stored:
+        with archive.alone(self.labels, None if self.part is None else (0, self.part.stop - self.part.start)) as stored:
             yield stored
 
     @cached_property
