@@ -1,5 +1,6 @@
 """The whole tool in three calls: `run` an audit, `judge` its ledger again, `render` its evidence again."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ from audit.portion import WHOLE, Portion
 from audit.report import files, sentences
 from audit.request import AuditFile, TaskEntry
 from audit.subjects import Subjects, Terms
-from audit.types import DataRole, Role
+from audit.types import DATA_NAME, DataName, DataRole, Role
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -128,6 +129,7 @@ def compare(
     candidate: "Module",
     data: object,
     *,
+    further: Mapping[DataName, object] | None = None,
     baseline: "Module | None" = None,
     origin: "Module | None" = None,
     policy_name: str = "standard",
@@ -143,7 +145,8 @@ def compare(
     """Audit torch modules in memory on a data set in memory, and write the certificate.
 
     The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
-    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); an `origin` is
+    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); `further` data
+    sets have names such as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is
     what the candidate was converted from. `task` has the keys of [task] in an audit file; items that are no images need
     their `bounds`, the least and the greatest value of each feature, or of all. A module that torch cannot export is
     identified by its weights alone: its audit cannot be accepted, nor resumed. Raises AuditError for anything that
@@ -158,12 +161,23 @@ def compare(
     if bounds is not None and (low is None or high is None):
         raise AuditError("bounds are not (low, high)", "Give the least and the greatest value of each feature.")
     form = Form(Targets(configuration.validate(task or {}, "the task", TaskEntry).record), low, high)
+    sets = {DataRole.TEST.value: data, **_further(further or {})}
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(
-        lambda: subjects.of_objects(given, {DataRole.TEST: data}, preprocessing or Preprocessing(), device, form),
+        lambda: subjects.of_objects(given, sets, preprocessing or Preprocessing(), device, form),
         Terms(policy_name, declared_accuracy),
         Path(),
     )
+
+
+def _further(given: Mapping[DataName, object]) -> Mapping[DataName, object]:
+    """Data sets besides the test set; raises AuditError for a name that none can have."""
+    bad = next((name for name in given if name == DataRole.TEST or not re.fullmatch(DATA_NAME, name)), None)
+    if bad is not None:
+        raise AuditError(
+            f"{bad!r} names no further data set", 'Use "calibration", "shifted:NAME", "corrupted:NAME:SEVERITY", ….'
+        )
+    return given
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from audit.findings import (
 from audit.plan import Asked, PlanFile
 from audit.planning import more_items
 from audit.records import ModelRecord
-from audit.types import Claim, Decision, Decisions, OutputKind, Role, Sense, Unit, Verdict
+from audit.types import Claim, Decision, Decisions, OutputKind, Role, Sense, Unit, Verdict, role_of
 from audit.verdict import bounds, exit_code
 
 NOT_COVERED = (
@@ -66,11 +66,12 @@ def body(
 
 
 def _unused(plan: PlanFile) -> Iterator[str]:
-    """Data that were given and that no check looked at."""
+    """Data that were given and that no check looked at: each set, or the role where it is none of its sets."""
     seen = {probe.data for probe in plan.plan.probes}
-    yield from (
-        f"the {data.role} data: given, and looked at by no check" for data in plan.data if data.role not in seen
-    )
+    roles = {role_of(name) for name in seen}
+    unseen = (data.role for data in plan.data if data.role not in seen)
+    named = dict.fromkeys(name if role_of(name) in roles else role_of(name).value for name in unseen)
+    yield from (f"the {name} data: given, and looked at by no check" for name in named)
 
 
 def _left_out(policy: PolicyRecord) -> Iterator[str]:

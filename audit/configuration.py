@@ -94,9 +94,10 @@ def _explain(error: ValidationError, text: str, name: str, model: type[BaseModel
     """The first problem of a validation error, as (what, hint, reason)."""
     # A misspelt key is reported before the key that is then missing: it is the cause.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    path = [part for part in first["loc"] if isinstance(part, str)]
-    key = ".".join(map(str, first["loc"]))
-    where = f"{name}{_place(text, first['loc'])}"
+    found = [part for part in first["loc"] if part != ""]  # '' stands for the only one where there may be several
+    path = [part for part in found if isinstance(part, str)]
+    key = ".".join(map(str, found))
+    where = f"{name}{_place(text, found)}"
     if first["type"] == "extra_forbidden":
         known = _keys(model)
         return f"{where}: unknown key {key!r}", did_you_mean(path[-1], known), "unknown-key"

@@ -17,7 +17,7 @@ from audit.findings import Finding, Metric, Missing
 from audit.gradients import Gradients
 from audit.parity import Parity
 from audit.structure import Structure
-from audit.types import PAIR, Claim, DataRole, OutputKind, Role, TaskKind
+from audit.types import PAIR, Claim, DataName, DataRole, OutputKind, Role, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -159,7 +159,7 @@ class Probe(Protocol):
     def name(self) -> str: ...
 
     @property
-    def data(self) -> DataRole: ...
+    def data(self) -> DataName: ...
 
     @property
     def draws(self) -> int: ...
@@ -229,7 +229,8 @@ class Trace:
     """The join of two roles' observations of one probe, in the pre-registered order of the items.
 
     Rows are items × draws, item by item; `columns` are the pair columns of the task; `chance` is what guessing gets.
-    `order` [items] says of each item its place among the stored ones; empty where nobody needs it.
+    `order` [N] is the place of each item among the distinct stored ones: data sets are judged each in an order of its
+    own, and sets of the same images are brought into line by it.
     """
 
     columns: Columns
@@ -292,7 +293,7 @@ class Context:
 
     classes: tuple[str, ...]
     roles: tuple[Role, ...] = PAIR
-    data: tuple[DataRole, ...] = (DataRole.TEST,)
+    data: tuple[DataName, ...] = (DataRole.TEST,)
     task: TaskKind = TaskKind.CLASSIFICATION
     chance: float = 0.0
     shape: tuple[int, int, int] = (3, 32, 32)

@@ -19,7 +19,7 @@ from audit.plan import Asked, PlanFile
 from audit.records import Adapter, DataRecord, FeaturesRecord, GradientsRecord, ModelRecord, StructureRecord, Tool
 from audit.structure import Structure
 from audit.subjects import Look, Subjects, Terms, batch_of
-from audit.types import DataRole, OutputKind
+from audit.types import DataName, DataRole, OutputKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,14 +34,14 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
     # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
     batch = batch_of(Look.of(subjects.data[DataRole.TEST]), subjects.preprocessing)
     chunk = sizes.chunk_of(batch, sizes.FLOAT * outputs)
-    items = {role.value: len(source.manifest.ids) for role, source in subjects.data.items()}
+    items = {str(name): len(source.manifest.ids) for name, source in subjects.data.items()}
     stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget)
     shown = _first(subjects.data[DataRole.TEST], batch) if asked.gradients else None
     frame = plan.Frame(subjects.task, subjects.outputs, chunk, batch, stored)
     return PlanFile(
         tool=tool(),
         models=tuple(_model_record(model, terms, asked, shown) for model in subjects.models.values()),
-        data=tuple(_data_record(source, classes, task) for source in subjects.data.values()),
+        data=tuple(_data_record(name, source, classes, task) for name, source in subjects.data.items()),
         plan=plan.record(asked, registry.names(asked.checks), frame, subjects.partial),
         policy=policy,
         declared_accuracy=terms.declared_accuracy,
@@ -49,7 +49,7 @@ def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord
         deviations=tuple(_deviations(subjects)),
         names={
             **{role.value: model.name for role, model in subjects.models.items()},
-            **{role.value: source.name for role, source in subjects.data.items()},
+            **{str(name): source.name for name, source in subjects.data.items()},
         },
         parties=terms.parties,
     )
@@ -117,10 +117,10 @@ def _gradients_record(found: Gradients | Missing) -> GradientsRecord:
     return GradientsRecord.model_validate(asdict(found))
 
 
-def _data_record(source: DataSource, classes: tuple[str, ...], task: Task) -> DataRecord:
+def _data_record(name: DataName, source: DataSource, classes: tuple[str, ...], task: Task) -> DataRecord:
     found, features = source.manifest, source.features
     return DataRecord(
-        role=source.role.value,
+        role=str(name),
         sha256=found.digest,
         items=len(found.ids),
         duplicates=found.duplicates,

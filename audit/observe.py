@@ -20,7 +20,7 @@ from audit.ledger import Ledger
 from audit.parity import Parity
 from audit.plan import PlanFile
 from audit.repeatability import Beginning
-from audit.types import DataRole, OutputKind, Role
+from audit.types import DataName, DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class Observer:
 
     plan: PlanFile
     models: Mapping[Role, Model]
-    sources: Mapping[DataRole, DataSource]
+    sources: Mapping[DataName, DataSource]
     task: Task
     ledger: Ledger
     progress: Progress
@@ -69,7 +69,7 @@ class Observer:
         records = [self.plan.record_of(probe) for probe in compared]
         to_come = sum(len(self.plan.shown(r)) * self.plan.dataset(r.data).items * r.draws for r in records)
         jobs = self.run(whole, to_come=to_come)
-        untouched = [job for job in jobs if job.probe.data is DataRole.TEST and not job.probe.min_effect]
+        untouched = [job for job in jobs if job.probe.data == DataRole.TEST and not job.probe.min_effect]
         clean = next((job for job in untouched if not job.failed), None)
         self._keep_parity(clean)
         if compared:
@@ -89,7 +89,7 @@ class Observer:
         jobs = [self._job(probe, settled, chunks) for probe in probes]
         expected = self.passes.total() + sum(job.expected for job in jobs) + to_come
         for data, source in self.sources.items():
-            for group in _groups([job for job in jobs if job.probe.data is data]):
+            for group in _groups([job for job in jobs if job.probe.data == data]):
                 self._stream(source, group, expected)
         return jobs
 

@@ -213,14 +213,15 @@ class View:
         record = self.plan.probe(probe)
         if unseen := [role for role in pair if role not in self.plan.shown(record)]:
             return _unseen(unseen[0])
-        made = self._compare(record, pair) if record.kept == "outputs" else self._read_comparison(record, pair)
-        if isinstance(made, Missing):
-            return made
-        for values in made.values():
-            values.setflags(write=False)  # every check sees the same trace
-        return Trace(made, record.draws, self.plan.dataset(record.data).chance)
+        return self._compare(record, pair) if record.kept == "outputs" else self._read_comparison(record, pair)
 
-    def _compare(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Columns | Missing:
+    def _trace(self, columns: Columns, rows: NDArray[np.intp], probe: ProbeRecord) -> Trace:
+        order = rows[:: probe.draws] // probe.draws
+        for values in (*columns.values(), order):
+            values.setflags(write=False)  # every check sees the same trace
+        return Trace(columns, probe.draws, self.plan.dataset(probe.data).chance, order)
+
+    def _compare(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Trace | Missing:
         """Pair columns in judging order, from the outputs of both models."""
         sides: dict[Role, Side] = {}
         for role in pair:
@@ -237,9 +238,9 @@ class View:
         rows = self._rows(reference, probe)
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
-        return self.task.compare(labels, *chosen, adverse=self.adverse)
+        return self._trace(self.task.compare(labels, *chosen, adverse=self.adverse), rows, probe)
 
-    def _read_comparison(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Columns | Missing:
+    def _read_comparison(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Trace | Missing:
         """The same from what was kept of the comparison with the reference."""
         if pair[0] is not Role.REFERENCE:
             return Missing("not-kept", "of this probe nothing is kept but comparisons with the reference")
@@ -255,7 +256,7 @@ class View:
             return Missing("mixed-outputs", "some outputs are of another kind than those of the first items")
         rows = self._rows(columns, probe)
         compared = comparisons.pair_columns(columns, adverse=self.adverse)
-        return {name: values[rows] for name, values in compared.items()}
+        return self._trace({name: values[rows] for name, values in compared.items()}, rows, probe)
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)

@@ -135,11 +135,11 @@ class PlanFile(Record):
         """What the plan says of a probe; raises KeyError for one that was not asked for."""
         return self.probe(digest.of_json(probe.canonical()))
 
-    def dataset(self, role: str) -> DataRecord:
-        """The data set of a role; raises AuditError where the audit has none."""
-        found = next((data for data in self.data if data.role == role), None)
+    def dataset(self, name: DataName) -> DataRecord:
+        """The data set of this name; raises AuditError where the audit has none."""
+        found = next((data for data in self.data if data.role == name), None)
         if found is None:
-            raise sizes.no_data(role)
+            raise sizes.no_data(name)
         return found
 
     def shown(self, probe: ProbeRecord) -> tuple[Role, ...]:
@@ -219,7 +219,7 @@ def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRe
         ProbeRecord(
             name=p.name,
             sha256=digest.of_json(p.canonical()),
-            data=p.data.value,
+            data=str(p.data),
             draws=p.draws,
             min_effect=p.min_effect,
             kept=what,

@@ -9,6 +9,7 @@ from audit.data.sample import Sample
 from audit.errors import AuditError
 from audit.evidence import PartialRecord
 from audit.subjects import Subjects
+from audit.types import role_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Portion:
         left_out = (*self._items(opened), *(f"check {name}" for name in skipped))
         data = opened.data
         if self.limit is not None:
-            data = {role: Sample(source, self.limit) for role, source in data.items()}
+            data = {name: Sample(source, self.limit) for name, source in data.items()}
         return replace(opened, data=data, partial=PartialRecord(skipped=skipped, left_out=left_out))
 
     def _skipped(self, known: Sequence[str]) -> tuple[str, ...]:
@@ -52,10 +53,11 @@ class Portion:
         return skipped
 
     def _items(self, opened: Subjects) -> Iterator[str]:
-        for role, source in opened.data.items():
-            items = len(source.manifest.ids)
-            if self.limit is not None and self.limit < items:
-                yield f"{items - self.limit:,} of {items:,} items of the {role} data"
+        for role in dict.fromkeys(map(role_of, opened.data)):
+            sets = [len(source.manifest.ids) for name, source in opened.data.items() if role_of(name) is role]
+            left = sum(max(0, items - (self.limit or items)) for items in sets)
+            if left:
+                yield f"{left:,} of {sum(sets):,} items of the {role} data"
 
 
 WHOLE = Portion()

@@ -49,7 +49,7 @@ def context_of(fixed: PlanFile) -> Context:
     """What checks were asked in, from what was fixed of it."""
     test, kind = fixed.dataset(DataRole.TEST), TaskKind(fixed.plan.task.kind)
     roles = tuple(Role(model.role) for model in fixed.models)
-    data = tuple(DataRole(each.role) for each in fixed.data)
+    data = tuple(each.role for each in fixed.data)
     std = _common_std(model.adapter for model in fixed.models)
     return Context(test.classes, roles, data, kind, test.chance, test.shape, images=test.features is None, std=std)
 

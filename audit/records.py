@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from audit import types
 from audit.structure import Layer
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RoleName = Literal["reference", "candidate", "baseline", "origin"]
-DataName = Literal["test", "shifted", "out-of-distribution", "calibration"]
+DataName = Annotated[types.DataName, Field(pattern=types.DATA_NAME)]
 
 
 class Record(BaseModel):
@@ -101,7 +102,7 @@ class ModelRecord(Record):
 class DataRecord(Record):
     """A data set that was used: identified by the digest over its item ids and labels in stored order."""
 
-    role: DataName
+    role: DataName = Field(description="what it is for; where several are for one thing, with what it is called")
     sha256: Sha256
     items: int = Field(description="distinct items that count")
     duplicates: int = Field(description="further copies of an item, which do not count")

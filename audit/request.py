@@ -4,32 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from audit import configuration
 from audit.configuration import Settings
+from audit.entries import TARGET, Data, FileName, Numbers
 from audit.errors import AuditError
 from audit.evidence import Parties
 from audit.models.adapter import Dtype, Layout, Preprocessing
 from audit.policy import available
 from audit.records import TaskRecord
-from audit.types import DataRole, OutputKind, Role, TaskKind
+from audit.types import OutputKind, Role, TaskKind
 
-Numbers = tuple[float, ...]
 IGNORED = 255
 """What masks commonly hold where nothing is to be named, as those of Pascal VOC do."""
 Size = Annotated[int, Field(ge=1)]
-
-
-def _nameable(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("no file name holds a NUL character")
-    return path
-
-
-_TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
-FileName = Annotated[Path, Field(strict=False), AfterValidator(_nameable)]
-"""A path; in Python also as a string."""
 
 
 class PreprocessingEntry(Settings):
@@ -65,7 +54,7 @@ class ModelEntry(Settings):
     """One model."""
 
     model: FileName = Field(description="ONNX file, or weights: a torch state dict or safetensors")
-    architecture: Annotated[str, Field(pattern=_TARGET)] | None = Field(
+    architecture: Annotated[str, Field(pattern=TARGET)] | None = Field(
         None, description="for weights: `module:factory`, your own code, which gives the torch.nn.Module"
     )
     arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of the factory")
@@ -123,56 +112,6 @@ class TaskEntry(Settings):
             kind=self.kind.value, ignore=IGNORED if self.ignore is None else self.ignore, absolute=self.absolute,
             relative=self.relative, rule=self.rule or "argmin",
         )  # fmt: skip
-
-
-class DataEntry(Settings):
-    """One data set: a `path`, a data set of torchvision by name, or your own `factory`.
-
-    A path is an `.npz` with x, y and optionally classes, or a folder with one folder of images per class, or with the
-    folders images and masks.
-    """
-
-    path: FileName | None = None
-    layout: Literal["auto", "NHWC", "NCHW"] = "auto"
-    torchvision: str | None = Field(None, description="class name in torchvision.datasets, such as CIFAR10")
-    root: FileName | None = Field(None, description="where torchvision's data lie")
-    download: bool = Field(False, description="let torchvision fetch them; without this no connection is opened")
-    factory: Annotated[str, Field(pattern=_TARGET)] | None = Field(
-        None, description="`module:factory`, your own code, which gives a torch Dataset or a MAITE data set"
-    )
-    low: float | Numbers | None = Field(
-        None, description="items that are no images: the least value of each feature, or of all"
-    )
-    high: float | Numbers | None = Field(None, description="and the greatest; an .npz may hold both instead")
-    arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of torchvision's class or the factory")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "DataEntry":
-        if sum(source is not None for source in (self.path, self.torchvision, self.factory)) != 1:
-            raise ValueError("give exactly one of path, torchvision and factory")
-        if (self.torchvision is None) != (self.root is None):
-            raise ValueError("torchvision needs a root, and only torchvision takes one")
-        if self.download and self.torchvision is None:
-            raise ValueError("only torchvision downloads")
-        if self.arguments and self.path is not None:
-            raise ValueError("only torchvision and a factory take arguments")
-        if (self.low is None) != (self.high is None) or (self.low is not None and self.torchvision is not None):
-            raise ValueError("low and high belong together, and torchvision has images")
-        return self
-
-
-class Data(Settings):
-    """Data sets by role."""
-
-    test: DataEntry
-    shifted: DataEntry | None = Field(None, description="labelled inputs from other conditions")
-    out_of_distribution: DataEntry | None = Field(None, description="inputs of no class; labels are ignored")
-    calibration: DataEntry | None = None
-
-    def entries(self) -> dict[DataRole, DataEntry]:
-        """The data sets that are there."""
-        named = {role: getattr(self, role.value.replace("-", "_")) for role in DataRole}
-        return {role: entry for role, entry in named.items() if entry is not None}
 
 
 class AuditFile(Settings):

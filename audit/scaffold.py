@@ -21,11 +21,12 @@ from audit.contracts import Model
 from audit.data import manifest, sources
 from audit.dataset import DataSource, Manifest
 from audit.digest import Json
+from audit.entries import Data, DataEntry
 from audit.errors import AuditError
 from audit.models import files, loading
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format
-from audit.request import AuditFile, Data, DataEntry, ModelEntry, PreprocessingEntry, ReferenceEntry
+from audit.request import AuditFile, ModelEntry, PreprocessingEntry, ReferenceEntry
 from audit.subjects import Subjects
 from audit.trials import Choice, Layout, Sample
 from audit.types import DataRole, Role

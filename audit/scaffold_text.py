@@ -147,6 +147,8 @@ def _sets(meant: AuditFile) -> Iterator[str]:
     yield "# Labelled items from other conditions, such as weather or another camera; of the same size and classes."
     yield "# [data.shifted]"
     yield '# path = "shifted.npz"'
+    yield "# Several have names: [data.shifted.night], [data.shifted.rain]; so may sets of [data.out_of_distribution],"
+    yield "# inputs of no class. The path of [data.corrupted] is a folder as that of CIFAR-10-C or of ImageNet-C."
     yield ""
 
 

@@ -7,7 +7,7 @@ from math import ceil, prod
 from audit.contracts import Probe
 from audit.errors import AuditError
 from audit.evidence import Kept
-from audit.types import DataRole
+from audit.types import DataName, DataRole
 
 CHUNK = 4096
 BATCH = 256
@@ -67,19 +67,22 @@ def kept(probes: Sequence[Probe], items: Mapping[str, int], outputs: int, budget
     The first probes in the order of the plan are kept whole as long as they fit. The very first one always is: by it
     is settled what the outputs are. So is the first that leaves the test items as they are: by it, how far a
     runtime's noise reaches. What takes more than WHOLE is kept whole of no probe: it would have to be read at once. Of
-    one item a model gives `outputs` values; `items` counts them by data role. Raises AuditError for a probe of another
-    role.
+    one item a model gives `outputs` values; `items` counts them by data set. Raises AuditError for a probe of another
+    one.
     """
     for probe in probes:
         if probe.data not in items:
             raise no_data(probe.data)
     own = [FLOAT * outputs * items[probe.data] * probe.draws for probe in probes]
-    clean = next((place for place, p in enumerate(probes) if p.data is DataRole.TEST and not p.min_effect), 0)
+    clean = next((place for place, p in enumerate(probes) if p.data == DataRole.TEST and not p.min_effect), 0)
     within = [total <= budget for total in accumulate(own)]
     fit = [size <= WHOLE and (place in (0, clean) or within[place]) for place, size in enumerate(own)]
     return tuple("outputs" if whole else "comparisons" for whole in fit)
 
 
-def no_data(role: str) -> AuditError:
-    """The error where something needs data of a role that nobody gave."""
-    return AuditError(f"a check needs {role} data, and there are none", f"Add [data.{role.replace('-', '_')}].")
+def no_data(name: DataName) -> AuditError:
+    """The error where something needs data that nobody gave."""
+    role, label = name.partition(":")[::2]
+    quoted = f'."{label}"' if "." in label else f".{label}"
+    key = role.replace("-", "_") + (quoted if label and role != DataRole.CORRUPTED else "")
+    return AuditError(f"a check needs {name} data, and there are none", f"Add [data.{key}].")

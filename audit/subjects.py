@@ -1,17 +1,17 @@
 """Opening what an audit is about, and holding its parts against each other."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit import configuration, quarantine, runtime, sizes
 from audit.contracts import Model
-from audit.data import manifest, sources
+from audit.data import corrupted, manifest, sources
 from audit.data.form import IMAGES, Form
-from audit.dataset import DataSource
+from audit.dataset import DataSource, Manifest
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import PartialRecord, Parties
@@ -20,7 +20,7 @@ from audit.models.adapter import Features, Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.records import TaskRecord
 from audit.request import AuditFile, ModelEntry
-from audit.types import DataRole, OutputKind, Role, TaskKind
+from audit.types import DataName, DataRole, OutputKind, Role, TaskKind, role_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -30,6 +30,9 @@ LEDGER_BUDGET = 4.0 * GB
 MEMORY = 4 * 2**30
 """Bytes that reading files of others may take, besides eight times the size of the models."""
 SECONDS = 1800.0
+"""That reading files of others may take, besides as much for each set of corrupted data."""
+_COMPARED = frozenset({DataRole.SHIFTED, DataRole.CORRUPTED})
+"""Roles of data sets, besides the test set, whose labels are held against the answers of the models."""
 _COMPILER = "torch._inductor.codecache"
 """What torch imports to load an exported program; importing it looks for a temporary folder."""
 
@@ -51,7 +54,7 @@ class Subjects:
     """The opened models and data sets, checked against each other."""
 
     models: Mapping[Role, Model]
-    data: Mapping[DataRole, DataSource]
+    data: Mapping[DataName, DataSource]
     lanes: int
     """Batches that may be under way at once."""
     task: TaskRecord = field(default_factory=TaskRecord)
@@ -83,7 +86,8 @@ class Subjects:
                     f"The {model.role} must have the {of} of its reference.",
                 )
         names = test.class_names(reference.outputs[0])
-        for source in self.data.values():
+        known = [(test.name, names)]
+        for name, source in self.data.items():
             if (source.shape, source.features) != (test.shape, test.features):
                 raise AuditError(
                     f"{source.name}: items of {source.shape}, the test set has {test.shape}"
@@ -91,20 +95,28 @@ class Subjects:
                     else f"{source.name}: its features have other shapes or bounds than those of the test set",
                     "All data of an audit must have one shape, and features the same bounds.",
                 )
-            source.class_names(reference.outputs[0])
+            found = source.class_names(reference.outputs[0])
             _require_apart(source, test)
+            _require_in_line(source, test)
+            if role_of(name) in _COMPARED:
+                known.append((source.name, found))
         if names:
-            self._agree(names)
+            self._agree(known)
         return names
 
-    def _agree(self, names: tuple[str, ...]) -> None:
-        """Raise AuditError where a model's classes are known by other names, or in another order, than others'."""
-        numbers = {*map(str, range(len(names)))}
+    def _agree(self, data: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        """Raise AuditError where classes are known by other names, or in another order, than those of others.
+
+        `data` are the names of data sets with their classes.
+        """
+        numbers = {*map(str, range(self.outputs[0]))}
+        models = [(model.name, model.class_names) for model in self.models.values() if model.class_names]
         # A set without names is numbered; so may be classes that are digits, in whatever order a model has them.
-        named = {*names} != numbers or any({*model.class_names} == numbers for model in self.models.values())
-        known = [(self.data[DataRole.TEST].name, names)] if named else []
-        known += [(model.name, model.class_names) for model in self.models.values() if model.class_names]
-        for (one, mine), (other, theirs) in pairwise(known):
+        numbered = [each for each in data if {*each[1]} == numbers]
+        named = [each for each in data if {*each[1]} != numbers]
+        if any({*names} == numbers for _, names in models):
+            named += numbered
+        for (one, mine), (other, theirs) in chain(pairwise(named + models), pairwise(numbered)):
             if mine != theirs:
                 raise AuditError(
                     f"{one} and {other}: {adapter.difference(mine, theirs)}",
@@ -133,8 +145,8 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
     """
     runtime.require_one_onnxruntime()
     own = {
-        role: sources.open_source(entry, base, role, task=request.task.record)
-        for role, entry in request.data.entries().items()
+        name: sources.open_source(entry, base, role_of(name), task=request.task.record)
+        for name, entry in request.data.entries().items()
         if not sources.needs_quarantine(entry)
     }
     # Looking at nine bytes is safe here.
@@ -148,14 +160,9 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
     ) as examination:
         _import_runtimes()
         examined: Any = examination.result()
-    data = {
-        role: own[role]
-        if role in own
-        else sources.open_source(
-            entry, base, role, manifest.from_json(examined["data"][role.value]), request.task.record
-        )
-        for role, entry in request.data.entries().items()
-    }
+    scanned = {name: manifest.from_json(each) for name, each in examined["data"].items()}
+    opened = own | _of_others(request, base, scanned)
+    data = {name: opened[name] for name in dict.fromkeys((*request.data.entries(), *opened))}
     slots = _slots(request, Look.of(data[DataRole.TEST]), runtime.threads(lanes), trust_code=trust_code)
     models = {
         role: loading.load(entry, base, slots[role], examined=examined["models"][role.value])
@@ -166,7 +173,7 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
 
 def of_objects(
     modules: "Mapping[Role, Module]",
-    data: Mapping[DataRole, object],
+    data: Mapping[DataName, object],
     preprocessing: Preprocessing,
     device: str,
     form: Form = IMAGES,
@@ -175,7 +182,7 @@ def of_objects(
     from audit.models import memory
 
     runtime.require_one_onnxruntime()
-    opened = {role: sources.of_object(each, role, f"the {role} data", form) for role, each in data.items()}
+    opened = {name: sources.of_object(each, role_of(name), f"the {name} data", form) for name, each in data.items()}
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)
     lanes, batch = runtime.lanes(with_torch=True), batch_of(Look.of(test), [adapted])
@@ -192,21 +199,31 @@ def of_objects(
 def examine(payload: Any) -> Json:
     """What the child process does: open every file of others, and say what it is.
 
-    Gives, by role, the manifests of the data sets and the digests of the models.
+    Gives the manifests of the data sets, by name, and the digests of the models, by role.
     """
     request = configuration.validate(payload["request"], "the request", AuditFile)
     base = Path(payload["base"])
-    data = {
-        role: sources.open_source(entry, base, role, task=request.task.record)
-        for role, entry in request.data.entries().items()
-        if sources.needs_quarantine(entry)
-    }
+    data = _of_others(request, base)
     test = Look.of_json(payload["test"]) if payload["test"] else Look.of(data[DataRole.TEST])
     slots = _slots(request, test, runtime.cores(), trust_code=bool(payload["trust_code"]))
     models: dict[str, Json] = {
         role.value: {**loading.parse_untrusted(entry, base, slots[role])} for role, entry in request.models().items()
     }
-    return {"data": {role.value: manifest.to_json(source.manifest) for role, source in data.items()}, "models": models}
+    return {"data": {name: manifest.to_json(source.manifest) for name, source in data.items()}, "models": models}
+
+
+def _of_others(
+    request: AuditFile, base: Path, scanned: Mapping[DataName, Manifest] | None = None
+) -> dict[DataName, DataSource]:
+    """The data sets that are files of others; `scanned` is what another process found in each of them."""
+    task, data = request.task.record, request.data
+    found = {
+        name: sources.open_source(entry, base, role_of(name), None if scanned is None else scanned[name], task)
+        for name, entry in data.entries().items()
+        if sources.needs_quarantine(entry)
+    }
+    ready_made = {} if data.corrupted is None else corrupted.open_sets(base / data.corrupted.path, task, scanned)
+    return found | ready_made
 
 
 @contextmanager
@@ -225,6 +242,7 @@ def _examination(
     interpolating = request.task.kind is TaskKind.SEGMENTATION
     needed = (("torch", with_torch or interpolating), (_COMPILER, with_torch and trust_code), ("torchvision", pictures))
     libraries = [name for name, used in needed if used]
+    ready_made = 0 if request.data.corrupted is None else corrupted.most_sets(base / request.data.corrupted.path)
     size = sum(files.room(base / entry.model) for entry in request.models().values())
     subject = ", ".join(str(entry.model) for entry in request.models().values())
     with quarantine.start(
@@ -232,7 +250,7 @@ def _examination(
         payload,
         subject=f"{subject} or the data",
         memory=MEMORY + 8 * size,
-        seconds=SECONDS,
+        seconds=SECONDS * (1 + ready_made),
         libraries=libraries,
     ) as call:
         yield call
@@ -248,6 +266,20 @@ def _require_apart(source: DataSource, test: DataSource) -> None:
             f"{source.name}: {shared} of its items are items of the test set",
             f"Give {source.role} data that share no item with it.",
             "shared-items",
+        )
+
+
+def _require_in_line(source: DataSource, test: DataSource) -> None:
+    """Raise AuditError where corrupted items are as many as the test items, and labelled otherwise.
+
+    Item by item they are the test items: what is lost in a cell is compared with what is lost on the clean item.
+    """
+    own, clean = source.manifest.labels, test.manifest.labels
+    if source.role is DataRole.CORRUPTED and own.shape == clean.shape and (own != clean).any():
+        raise AuditError(
+            f"{source.name}: its labels are not those of the test items in their order",
+            "Give the test set in the order of the corrupted one, or the corrupted one as [data.shifted].",
+            "out-of-line",
         )
 
 

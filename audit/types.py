@@ -32,12 +32,52 @@ PAIR = (Role.REFERENCE, Role.CANDIDATE)
 
 
 class DataRole(StrEnum):
-    """What a data set is for: the test set; inputs from elsewhere, labelled or not; inputs to calibrate on."""
+    """What a data set is for.
+
+    The test set; inputs from elsewhere, labelled or not; inputs to calibrate on; and items of the test set under stated
+    conditions, ready-made.
+    """
 
     TEST = "test"
     SHIFTED = "shifted"
     OUT_OF_DISTRIBUTION = "out-of-distribution"
     CALIBRATION = "calibration"
+    CORRUPTED = "corrupted"
+
+
+DataName = str
+"""One data set of an audit: its role alone, or where a role has several `role:label`, such as `shifted:night`."""
+LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""What a data set may be called within its role."""
+DATA_NAME = rf"^(test|calibration|(shifted|out-of-distribution)(:{LABEL})?|corrupted:{LABEL}:[1-5])$"
+"""All names of data sets; a corrupted one is labelled by its corruption and severity."""
+
+
+def role_of(name: DataName) -> DataRole:
+    """What a data set is for; raises ValueError where no data set can have that name.
+
+    >>> role_of("shifted:night")
+    <DataRole.SHIFTED: 'shifted'>
+    """
+    return DataRole(name.partition(":")[0])
+
+
+def label_of(name: DataName) -> str:
+    """What follows the role; '' for the role alone.
+
+    >>> label_of("corrupted:fog:3"), label_of("test")
+    ('fog:3', '')
+    """
+    return name.partition(":")[2]
+
+
+def data_name(role: DataRole, label: str = "") -> DataName:
+    """The name of a data set.
+
+    >>> data_name(DataRole.SHIFTED, "night"), data_name(DataRole.TEST)
+    ('shifted:night', 'test')
+    """
+    return f"{role.value}:{label}" if label else role.value
 
 
 class TaskKind(StrEnum):

@@ -4,8 +4,9 @@
         [--page docs/corruptions.md]
 
 TEST.npz holds `x`, uint8 [N, 32, 32, 3]; of it the first images are taken. FIGURES.json holds, by corruption and
-severity, what the published generator gives on the same images: PSNR of each image, capped at 99, and SSIM (Wang et al.,
-2004, with a uniform window of 7 × 7, as scikit-image takes it), both averaged over images, and the mean shift of a value.
+severity, what the published generator gives on the same images: PSNR of each image, capped at 99, and SSIM (Wang et
+al., 2004, with a uniform window of 7 × 7, as scikit-image takes it), both averaged over images, and the mean shift of a
+value.
 PIXELS.npz holds clean images and, for corruptions without random numbers, what becomes of them: how many values differ,
 and by how much at most. Exits 1 where a figure lies outside the limits below.
 """

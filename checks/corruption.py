@@ -16,7 +16,7 @@ from pydantic import Field
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.errors import AuditError
 from audit.findings import Exact, Finding, Kind, Metric, Missing, Presupposition
-from audit.types import PAIR, Claim, Role, Scope, Sense, TaskKind, Unit
+from audit.types import PAIR, Claim, DataName, DataRole, Role, Scope, Sense, TaskKind, Unit, label_of, role_of
 from checks import accuracy, functional
 from checks.accuracy import working
 from checks.methods import bounded
@@ -64,7 +64,6 @@ WORST: Final = Metric(
 _OVERALL: Final = (MEAN_DROP, MEAN_EXCESS, MCE, WORST)
 _TASKS: Final = (TaskKind.CLASSIFICATION, TaskKind.CONTROL)
 """One for each kind of distance."""
-_CORRUPTED: Final = "corrupted:"
 
 
 def _of_cell(task: TaskKind) -> tuple[Metric, ...]:
@@ -302,12 +301,12 @@ def _within(condition: str, cell: Cell) -> Scope:
     return (("condition", condition), *cell.scope)
 
 
-def _given(data: Sequence[str]) -> dict[tuple[str, int], Clean]:
+def _given(data: Sequence[DataName]) -> dict[tuple[str, int], Clean]:
     """The cells among the data sets of an audit: sets named corrupted:NAME:SEVERITY."""
     found = {}
     for name in data:
-        if name.startswith(_CORRUPTED):
-            kind, _, severity = name.removeprefix(_CORRUPTED).rpartition(":")
+        if role_of(name) is DataRole.CORRUPTED:
+            kind, _, severity = label_of(name).rpartition(":")
             found[kind, int(severity)] = Clean(name)
     return found
 

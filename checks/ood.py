@@ -17,7 +17,7 @@ from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.findings import Exact, Finding, Kind, Metric, Missing, Presupposition, Proportion
-from audit.types import PAIR, Claim, DataRole, Role, Scope, Sense, TaskKind, Unit
+from audit.types import PAIR, Claim, DataRole, Role, Scope, Sense, TaskKind, Unit, label_of, role_of
 from checks import detection
 from checks.accuracy import working
 from checks.methods import paired, share
@@ -134,8 +134,8 @@ def _sets(context: Context) -> dict[Scope, Clean]:
     """The foreign sets as they are, by how claims name them; of tasks without a softmax none."""
     if context.task is not TaskKind.CLASSIFICATION:
         return {}
-    names = (name for name in context.data if name.partition(":")[0] == DataRole.OUT_OF_DISTRIBUTION)
-    return {(("set", name.partition(":")[2] or str(DataRole.OUT_OF_DISTRIBUTION)),): Clean(name) for name in names}
+    names = (name for name in context.data if role_of(name) is DataRole.OUT_OF_DISTRIBUTION)
+    return {(("set", label_of(name) or name),): Clean(name) for name in names}
 
 
 def _calibration(context: Context) -> tuple[Clean, ...]:

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.findings import Finding, Metric, Missing
-from audit.types import Claim, DataRole, Scope, TaskKind
+from audit.types import Claim, DataRole, Scope, TaskKind, label_of, role_of
 from checks import accuracy, functional
 from checks.perturbations.clean import CLEAN, Clean
 
@@ -54,5 +54,5 @@ class Shift:
 
 def _sets(context: Context) -> dict[Scope, Clean]:
     """The shifted sets as they are, by how claims name them."""
-    names = (name for name in context.data if name.partition(":")[0] == DataRole.SHIFTED)
-    return {(("shift", name.partition(":")[2] or str(DataRole.SHIFTED)),): Clean(name) for name in names}
+    names = (name for name in context.data if role_of(name) is DataRole.SHIFTED)
+    return {(("shift", label_of(name) or name),): Clean(name) for name in names}

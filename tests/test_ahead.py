@@ -14,8 +14,8 @@ from PIL import Image, ImageFile
 from audit import runtime
 from audit.data import ahead, images, values
 from audit.data.sources import of_object, open_source
+from audit.entries import DataEntry
 from audit.errors import AuditError
-from audit.request import DataEntry
 from audit.types import DataRole
 from tests.test_data_folder import flipped
 

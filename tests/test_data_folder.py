@@ -16,8 +16,8 @@ from audit.data import manifest
 from audit.data.npz import NpzSource
 from audit.data.sources import needs_quarantine, open_source
 from audit.dataset import DataSource
+from audit.entries import DataEntry
 from audit.errors import AuditError
-from audit.request import DataEntry
 from audit.types import DataRole
 from tests.world import NAMES, Items
 
@@ -313,7 +313,7 @@ def test_files_that_change_during_the_audit_are_noticed(root: Path, change: Call
 @pytest.mark.parametrize("name", ["data.csv", "data", "image.png"])
 def test_a_file_of_no_known_kind_is_told_what_is_accepted(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(png())
-    with pytest.raises(AuditError, match=r"neither an \.npz file nor a folder") as caught:
+    with pytest.raises(AuditError, match=r"neither an \.npz or \.npy file nor a folder") as caught:
         opened(tmp_path / name)
     assert "with one folder of PNG or JPEG images per class" in caught.value.hint
 

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 from audit.data.npz import NpzSource
 from audit.data.sources import of_object, open_source
 from audit.dataset import DataSource
+from audit.entries import DataEntry
 from audit.errors import AuditError
-from audit.request import DataEntry
 from audit.types import DataRole
 from tests.world import NAMES, Items
 

@@ -15,8 +15,8 @@ from torchvision import datasets
 
 from audit.data.sources import of_object, open_source
 from audit.dataset import DataSource
+from audit.entries import DataEntry
 from audit.errors import AuditError
-from audit.request import DataEntry
 from audit.types import DataRole
 
 

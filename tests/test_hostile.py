@@ -35,7 +35,7 @@ def crashing(self: Accuracy, context: Context, ledger: LedgerView) -> Iterator[F
 
 
 def unasked(self: Accuracy, context: Context, ledger: LedgerView) -> Iterator[Finding]:
-    ledger.trace(Clean(name="other"))
+    ledger.trace(Clean("other"))
     ledger.trace(Dirty())
     yield from ()
 

@@ -15,12 +15,12 @@ from audit.data.form import Form
 from audit.data.npz import NpzSource
 from audit.data.sources import of_object, open_source
 from audit.data.targets import Targets
+from audit.entries import DataEntry
 from audit.errors import AuditError
 from audit.evidence import Evidence
 from audit.findings import Missing
 from audit.models.adapter import Preprocessing
 from audit.records import TaskRecord
-from audit.request import DataEntry
 from audit.tasks.regression import Regression, Tolerance
 from audit.tasks.segmentation import Segmentation
 from audit.types import DataRole, OutputKind, Role

@@ -1,7 +1,8 @@
-"""The arrays in an `.npz` file: headers checked before a value is read, values streamed, nothing unpickled."""
+"""The arrays in `.npz` and `.npy` files: headers checked before a value is read, values streamed, nothing unpickled."""
 
 import lzma
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -15,12 +16,18 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from audit import inputs
 from audit.data.spans import runs
 from audit.errors import AuditError
 
 EXPECTED = (
     "Expected an .npz with x (N×H×W×C or N×C×H×W, uint8 or float in [0, 1]), y (N labels) and optionally classes."
 )
+EXPECTED_ALONE = "Expected an .npy with items N×H×W×C, N×C×H×W or N×H×W, uint8 or float in [0, 1]."
+MAGIC = npy.MAGIC_PREFIX
+"""How an `.npy` file begins."""
+_ALONE = "the array"
+"""What the one array of an `.npy` file is called in errors."""
 _PASSED_BY = 2**20
 """Bytes that are read at once where their values do not matter."""
 _UNREADABLE = (
@@ -39,13 +46,17 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """One array whose header has been read: its values follow on `stream`, in C order."""
+    """One array whose header has been read: its values follow on `stream`, in C order.
+
+    Of a `part` of an array, other values may follow the last one.
+    """
 
     path: Path
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     stream: IO[bytes]
+    part: bool = False
 
     @property
     def kind(self) -> str:
@@ -75,7 +86,7 @@ class Array:
 
     def end(self) -> None:
         """Raise AuditError where values follow the last one; also makes `zipfile` compare its checksum."""
-        if self.stream.read(1):
+        if not self.part and self.stream.read(1):
             raise AuditError(f"{self.path}: {self.name} holds more bytes than its shape says", "Write the file again.")
 
 
@@ -112,7 +123,44 @@ def array(path: Path, name: str) -> Iterator[Array]:
         if f"{name}.npy" not in archive.namelist():
             raise AuditError(f"{path}: holds no array {name!r}", EXPECTED)
         with archive.open(f"{name}.npy") as stream:
-            yield Array(path, name, *_header(path, name, stream), stream)
+            yield Array(path, name, *_header(path, f"array {name!r}", stream, EXPECTED), stream)
+
+
+@contextmanager
+def alone(path: Path, rows: tuple[int, int] | None = None) -> Iterator[Array]:
+    """The array in an `.npy` file, or the entries `rows` = (start, stop) of its first axis.
+
+    Raises AuditError for a file that is not sound, or does not hold just as many bytes as its header says.
+    """
+    size = inputs.regular(path, EXPECTED_ALONE).st_size
+    try:
+        with path.open("rb") as stream:
+            shape, dtype = _header(path, _ALONE, stream, EXPECTED_ALONE)
+            count = math.prod(shape[1:]) * dtype.itemsize
+            stored, said = size - stream.tell(), math.prod(shape) * dtype.itemsize
+            if not shape or stored != said:
+                raise AuditError(
+                    f"{path}: holds {stored} bytes of values, but its header says {said} (shape {shape})",
+                    "The file is damaged; write it again.",
+                )
+            start, stop = rows or (0, shape[0])
+            stream.seek(start * count, os.SEEK_CUR)
+            yield Array(path, _ALONE, (stop - start, *shape[1:]), dtype, stream, part=True)
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", EXPECTED_ALONE) from error
+
+
+def begins(path: Path, hint: str) -> bytes:
+    """The first bytes of a file, as many as tell an `.npz` from an `.npy`; raises AuditError where it has none to read.
+
+    Its name does not matter.
+    """
+    inputs.regular(path, hint)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(MAGIC))
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror})", hint) from error
 
 
 @contextmanager
@@ -128,20 +176,20 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise AuditError(f"{path}: not a readable .npz file ({error})", EXPECTED) from error
 
 
-def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+def _header(path: Path, what: str, stream: IO[bytes], hint: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     try:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(stream)
     except Exception as error:  # a header is parsed as Python, which can fail as Python does: in any way
-        raise AuditError(f"{path}: array {name!r} has no valid header ({error})", EXPECTED) from error
+        raise AuditError(f"{path}: {what} has no valid header ({error})", hint) from error
     if dtype.hasobject:
         raise AuditError(
-            f"{path}: array {name!r} holds Python objects, which can run code when loaded",
+            f"{path}: {what} holds Python objects, which can run code when loaded",
             "Store plain numbers (and class names as strings).",
         )
     if any(size < 0 for size in shape):
-        raise AuditError(f"{path}: array {name!r} has no valid header (shape {shape})", EXPECTED)
+        raise AuditError(f"{path}: {what} has no valid header (shape {shape})", hint)
     if fortran and len(shape) > 1:
-        raise AuditError(f"{path}: array {name!r} is in Fortran order", "Use np.ascontiguousarray first.")
+        raise AuditError(f"{path}: {what} is in Fortran order", "Use np.ascontiguousarray first.")
     return shape, dtype

@@ -27,6 +27,7 @@ class Folder:
 
     root: Path
     flat: bool = False
+    title: str = ""
     features = None
     threadsafe = True
     on_change = "Run the audit again on files at rest."
@@ -36,7 +37,7 @@ class Folder:
 
     @property
     def name(self) -> str:
-        return self.root.name
+        return self.title or self.root.name
 
     @property
     def place(self) -> str:
@@ -48,7 +49,7 @@ class Folder:
         """Names of the class folders; () for a flat folder."""
         if self.flat:
             return ()
-        return tuple(sorted(entry.name for entry in _entries(self.root) if entry.is_dir()))
+        return tuple(sorted(entry.name for entry in entries(self.root) if entry.is_dir()))
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -103,11 +104,11 @@ class Folder:
 
 def holds_images(root: Path) -> bool:
     """Whether images lie in the folder itself, not in folders below."""
-    return any(Path(entry.name).suffix.lower() in images.SUFFIXES for entry in _entries(root) if not entry.is_dir())
+    return any(Path(entry.name).suffix.lower() in images.SUFFIXES for entry in entries(root) if not entry.is_dir())
 
 
-def _entries(root: Path) -> list[os.DirEntry[str]]:
-    """What lies in the folder, hidden things left out."""
+def entries(root: Path) -> list[os.DirEntry[str]]:
+    """What lies in the folder, hidden things left out; raises AuditError where it cannot be read."""
     try:
         with os.scandir(root) as found:
             return [entry for entry in found if not entry.name.startswith(".")]

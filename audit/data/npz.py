@@ -8,9 +8,11 @@ theirs is not read. Object arrays, which numpy would unpickle, are refused unrea
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,7 @@ class NpzSource:
     role: DataRole = DataRole.TEST
     scanned: Manifest | None = field(default=None, compare=False, repr=False)
     form: Form = IMAGES
+    expected: ClassVar[str] = EXPECTED
 
     def __post_init__(self) -> None:
         _ = self._opened, self.shape, self._labels
@@ -50,7 +53,19 @@ class NpzSource:
 
     @cached_property
     def _opened(self) -> tuple[int, ...]:
-        return _state(self.path)
+        return self._state()
+
+    def _state(self) -> tuple[int, ...]:
+        """What would be another if somebody wrote to what is read."""
+        return state(self.path, EXPECTED)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the arrays that there are."""
+        return archive.names(self.path)
+
+    def _array(self, name: str) -> AbstractContextManager[Array]:
+        return archive.array(self.path, name)
 
     @property
     def name(self) -> str:
@@ -58,13 +73,15 @@ class NpzSource:
 
     @cached_property
     def _header(self) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-        with archive.array(self.path, "x") as x:
+        with self._array("x") as x:
             if 0 in x.shape:
-                raise AuditError(f"{self.path}: x is empty (shape {x.shape})", "An audit needs items.", "empty-data")
+                raise AuditError(
+                    f"{self.path}: {x.name} is empty (shape {x.shape})", "An audit needs items.", "empty-data"
+                )
             image = len(x.shape) == 4 and x.dtype.name in values.TYPES
             if not (image or (self._limits and len(x.shape) > 1 and x.dtype.kind in "iuf")):
                 bounds = " Items that are no images need bounds: low and high." if len(x.shape) == 2 else ""
-                raise AuditError(f"{self.path}: {x.kind}", f"{EXPECTED}{bounds}")
+                raise AuditError(f"{self.path}: {x.kind}", f"{self.expected}{bounds}")
             return x.shape, x.dtype
 
     @cached_property
@@ -72,12 +89,12 @@ class NpzSource:
         """The bounds of items that are no images: those of the audit file, or of the file itself."""
         if self.form.low is not None and self.form.high is not None:
             return np.asarray(self.form.low), np.asarray(self.form.high)
-        if not {"low", "high"} <= {*archive.names(self.path)}:
+        if not {"low", "high"} <= {*self._names}:
             return None
         return self._end("low"), self._end("high")
 
     def _end(self, name: str) -> NDArray[np.generic]:
-        with archive.array(self.path, name) as stored:
+        with self._array(name) as stored:
             if stored.dtype.kind not in "iuf" or stored.shape == ():
                 raise AuditError(f"{self.path}: {stored.kind}", "Store one number per feature.")
             found = stored.take(stored.shape[0])
@@ -118,9 +135,9 @@ class NpzSource:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names; () where the file does not name them."""
-        if "classes" not in archive.names(self.path):
+        if "classes" not in self._names:
             return ()
-        with archive.array(self.path, "classes") as stored:
+        with self._array("classes") as stored:
             if len(stored.shape) != 1 or stored.dtype.kind not in "US" or not stored.dtype.itemsize:
                 raise AuditError(f"{self.path}: {stored.kind}", "Store names as strings.")
             found = tuple(_text(stored, index) for index in range(stored.shape[0]))
@@ -137,18 +154,18 @@ class NpzSource:
         """Targets of all stored items [N, …]; -1 where the role needs none and none are used, 0 in place of masks."""
         items = self._header[0][0]
         unused = self.role is DataRole.OUT_OF_DISTRIBUTION
-        if unused or (self.role in labels.MAY_LACK and "y" not in archive.names(self.path)):
+        if unused or (self.role in labels.MAY_LACK and "y" not in self._names):
             return np.broadcast_to(np.int64(labels.UNLABELLED), (items,))  # no memory for what a header promises
-        with archive.array(self.path, "y") as y:
-            self.form.targets.check(y.shape, y.dtype, self.shape, f"{self.path}: {y.kind}")
+        with self._array("y") as y:
+            self.form.targets.check(y.shape, y.dtype, self.shape, f"{y.path}: {y.kind}")
             if y.shape[0] != items:
-                raise AuditError(f"{self.path}: {y.shape[0]} labels for {items} items", "Store one label per item.")
+                raise AuditError(f"{y.path}: {y.shape[0]} labels for {items} items", "Store one label per item.")
             if self.form.targets.kind is TaskKind.SEGMENTATION:
                 return np.broadcast_to(np.int64(0), (items,))
-            found = self.form.targets.block(y.take(items), str(self.path))
+            found = self.form.targets.block(y.take(items), str(y.path))
             y.end()
         if self.form.targets.by_class:
-            labels.check(found, len(self.classes), str(self.path))
+            labels.check(found, len(self.classes), str(y.path))
         return found
 
     def class_names(self, outputs: int) -> tuple[str, ...]:
@@ -157,19 +174,24 @@ class NpzSource:
         Raises AuditError where the file names another number of classes, or holds labels beyond the outputs.
         """
         own = () if self.role is DataRole.OUT_OF_DISTRIBUTION else self.classes
-        return self.form.targets.class_names(outputs, own, self.manifest, str(self.path), self._decided)
+        return self.form.targets.class_names(outputs, own, self.manifest, self._labelled_by, self._decided)
+
+    @property
+    def _labelled_by(self) -> str:
+        """The file that holds the labels, for errors."""
+        return str(self.path)
 
     @cached_property
     def _decided(self) -> int:
         """Of how many values decisions are taken, 0 where targets are no such values."""
         if self.form.targets.kind is not TaskKind.CONTROL or not labels.labelled(self.manifest):
             return 0
-        with archive.array(self.path, "y") as y:
+        with self._array("y") as y:
             return y.shape[1] if len(y.shape) == 2 else 0
 
     def verify_unchanged(self) -> None:
         """Raise AuditError where the file was written to since it was opened; its items were checked when read."""
-        if _state(self.path) != self._opened:
+        if self._state() != self._opened:
             raise AuditError(f"{self.path}: changed during the audit", "Run the audit again on a file at rest.")
 
     @cached_property
@@ -225,7 +247,7 @@ class NpzSource:
         if not self._masks:
             yield from (None for _ in picks)
             return
-        with archive.array(self.path, "y") as stored:
+        with self._array("y") as stored:
             self.form.targets.check(stored.shape, stored.dtype, self.shape, f"{self.path}: {stored.kind}")
             rows = Rows(stored)
             for pick in picks:
@@ -238,7 +260,7 @@ class NpzSource:
 
         Raises AuditError for values outside [0, 1], and, where the last item is read, for bytes that follow it.
         """
-        with archive.array(self.path, "x") as stored:
+        with self._array("x") as stored:
             if (stored.shape, stored.dtype) != self._header:
                 raise AuditError(f"{self.path}: changed while it was being read", "Audit a file at rest.")
             rows = Rows(stored)
@@ -273,8 +295,9 @@ class NpzSource:
         return x
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    found = inputs.regular(path, EXPECTED)
+def state(path: Path, hint: str) -> tuple[int, ...]:
+    """Inode, size and time of the last change of a regular file; raises AuditError for anything else."""
+    found = inputs.regular(path, hint)
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -3,25 +3,28 @@
 import os
 from pathlib import Path
 
-from audit import inputs
-from audit.data import folder, objects, torchvision_sets
+from audit.data import archive, folder, objects, torchvision_sets
 from audit.data.folder import Folder
 from audit.data.form import IMAGES, Form
 from audit.data.indexed import IndexedSource
 from audit.data.labels import MAY_LACK
 from audit.data.masks import MaskedFolder
+from audit.data.npy import NpySource
 from audit.data.npz import NpzSource
 from audit.data.targets import Targets
 from audit.data.values import Layout
 from audit.dataset import DataSource, Manifest
+from audit.entries import DataEntry
 from audit.errors import AuditError
 from audit.records import TaskRecord
-from audit.request import DataEntry
 from audit.types import DataRole, TaskKind
 from audit.userland import Factory
 
 _ZIP = b"PK"
-_EXPECTED = "Accepted are an .npz file with x and y, and a folder with one folder of PNG or JPEG images per class."
+_EXPECTED = (
+    "Accepted are an .npz file with x and y, an .npy file with labels = another, and a folder with one folder of PNG "
+    "or JPEG images per class."
+)
 
 
 def open_source(
@@ -35,7 +38,7 @@ def open_source(
     form = Form(Targets(task or TaskRecord()), entry.low, entry.high)
     match entry:
         case DataEntry(path=Path() as path):
-            return _at(base / path, entry.layout, role, scanned, form)
+            return _at(base / path, entry.labels and base / entry.labels, entry.layout, role, scanned, form)
         case DataEntry(torchvision=str(name), root=Path() as root):
             place = base / root.expanduser()
             found = torchvision_sets.load(name, place, entry.download, entry.arguments, entry.layout)
@@ -63,12 +66,19 @@ def needs_quarantine(entry: DataEntry) -> bool:
     return entry.factory is None and not entry.download
 
 
-def _at(path: Path, layout: Layout, role: DataRole, scanned: Manifest | None, form: Form) -> DataSource:
-    if os.path.isdir(path):  # noqa: PTH112 (pathlib's raises for names that are too long)
+def _at(
+    path: Path, labels: Path | None, layout: Layout, role: DataRole, scanned: Manifest | None, form: Form
+) -> DataSource:
+    folder_given = os.path.isdir(path)  # noqa: PTH112 (pathlib's raises for names that are too long)
+    start = b"" if folder_given else archive.begins(path, _EXPECTED)
+    if start == archive.MAGIC or (path.suffix == ".npy" and not start.startswith(_ZIP) and not folder_given):
+        return NpySource(path, layout, role, scanned, form, labels)
+    if labels is not None:
+        raise AuditError(f"{path}: is no .npy file, and labels = … belongs to one", _EXPECTED)
+    if folder_given:
         return _folder(path, role, scanned, form)
-    inputs.regular(path, _EXPECTED)
-    if path.suffix != ".npz" and not _is_zip(path):
-        raise AuditError(f"{path}: is neither an .npz file nor a folder", _EXPECTED)
+    if path.suffix != ".npz" and not start.startswith(_ZIP):
+        raise AuditError(f"{path}: is neither an .npz or .npy file nor a folder", _EXPECTED)
     return NpzSource(path, layout, role, scanned, form)
 
 
@@ -82,11 +92,3 @@ def _folder(path: Path, role: DataRole, scanned: Manifest | None, form: Form) ->
     path = path / "images" if masked else path
     flat = not by_class or role is DataRole.OUT_OF_DISTRIBUTION or (may_lack and folder.holds_images(path))
     return IndexedSource(Folder(path, flat), role, scanned, form.targets)
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(_ZIP)) == _ZIP
-    except OSError as error:
-        raise AuditError(f"{path}: cannot be read ({error.strerror})", _EXPECTED) from error

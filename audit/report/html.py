@@ -3,7 +3,7 @@
 import base64
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from audit.records import DataRecord, RoleName
 from audit.report import curves, gradients, levels, losses, numbers, plots, scopes, sentences, templates, weights
 from audit.report.rows import MARKS, clean
 from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results
+from audit.types import role_of
 
 MOST_CLASSES = 200
 MOST_WAIVED = 5
@@ -57,6 +58,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
             record for role in ("candidate", "reference", "baseline", "origin") if (record := model(evidence, role))
         ],
         "classes": _classes,
+        "by_classes": _by_classes(evidence.body.data),
         "command": shlex.join(evidence.run.command),
         "confidence": numbers.percent(1 - evidence.body.policy.alpha),
         "not_for_release": not_for_release(evidence),
@@ -102,6 +104,18 @@ def _metrics(evidence: Evidence) -> dict[str, FindingRecord]:
     """One finding for each metric, whatever its scopes, to tell its definition and its method."""
     named = {record.claim.partition("@")[0]: record for record in reversed(evidence.body.findings)}
     return dict(sorted(named.items()))
+
+
+def _by_classes(data: Sequence[DataRecord]) -> list[tuple[str, DataRecord]]:
+    """Data sets with classes; those with as many items in each of the same classes are named together, by role."""
+    alike: dict[tuple[tuple[str, ...], tuple[int, ...]], list[DataRecord]] = {}
+    for record in data:
+        if record.classes:
+            alike.setdefault((record.classes, record.per_class), []).append(record)
+    return [
+        (", ".join(dict.fromkeys(role_of(each.role) for each in same) if len(same) > 1 else [same[0].role]), same[0])
+        for same in alike.values()
+    ]
 
 
 def _classes(data: DataRecord) -> Iterator[tuple[str, str]]:

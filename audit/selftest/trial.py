@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import api
+from audit.entries import Data, DataEntry
 from audit.errors import AuditError, ExitCode, StorageError
 from audit.evidence import Body
-from audit.request import AuditFile, Data, DataEntry, ModelEntry, PreprocessingEntry, ReferenceEntry
+from audit.request import AuditFile, ModelEntry, PreprocessingEntry, ReferenceEntry
 from audit.selftest.record import Entry
 from audit.types import OutputKind
 

@@ -6,14 +6,14 @@ from typing import Final
 
 from audit.contracts import Batch, Perturbed, Rng
 from audit.digest import Json
-from audit.types import DataRole
+from audit.types import DataName, DataRole
 
 
 @dataclass(frozen=True)
 class Clean:
     """Every item of a data set, unchanged; `data` names it."""
 
-    data: str = DataRole.TEST
+    data: DataName = DataRole.TEST
     draws: int = 1
     budget: None = None
     min_effect: float = 0.0

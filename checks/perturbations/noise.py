@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from audit.contracts import Batch, Budget, Perturbed, Rng
 from audit.digest import Json
-from audit.types import DataRole
+from audit.types import DataName, DataRole
 
 PIXEL = 255
 """Steps of an 8-bit pixel: levels are given in these."""
@@ -24,7 +24,7 @@ class Noise:
     kind: Literal["uniform", "gaussian"]
     level: float
     draws: int = 1
-    data: DataRole = DataRole.TEST
+    data: DataName = DataRole.TEST
     min_effect: float = 0.99
 
     @property
@@ -44,7 +44,7 @@ class Noise:
 
     def canonical(self) -> Mapping[str, Json]:
         return {
-            "probe": "noise", "noise": self.kind, "data": self.data.value, "level": self.level, "draws": self.draws,
+            "probe": "noise", "noise": self.kind, "data": str(self.data), "level": self.level, "draws": self.draws,
         }  # fmt: skip
 
     def describe(self) -> str:
@@ -63,7 +63,7 @@ class SaltAndPepper:
 
     share: float
     draws: int = 1
-    data: DataRole = DataRole.TEST
+    data: DataName = DataRole.TEST
     budget: None = None
     min_effect: float = 0.99
     kind: ClassVar[str] = "salt_and_pepper"
@@ -81,7 +81,7 @@ class SaltAndPepper:
 
     def canonical(self) -> Mapping[str, Json]:
         return {
-            "probe": "noise", "noise": self.kind, "data": self.data.value, "level": self.share, "draws": self.draws,
+            "probe": "noise", "noise": self.kind, "data": str(self.data), "level": self.share, "draws": self.draws,
         }  # fmt: skip
 
     def describe(self) -> str:
@@ -104,7 +104,7 @@ class NormalisedNoise:
     level: float
     std: tuple[float, ...]
     draws: int = 1
-    data: DataRole = DataRole.TEST
+    data: DataName = DataRole.TEST
     min_effect: float = 0.99
     kind: ClassVar[str] = "normalised"
 
@@ -130,7 +130,7 @@ class NormalisedNoise:
 
     def canonical(self) -> Mapping[str, Json]:
         return {
-            "probe": "noise", "noise": self.kind, "data": self.data.value, "level": self.level, "draws": self.draws,
+            "probe": "noise", "noise": self.kind, "data": str(self.data), "level": self.level, "draws": self.draws,
             "std": list(self.std),
         }  # fmt: skip
 

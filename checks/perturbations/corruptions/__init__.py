@@ -11,7 +11,7 @@ from importlib import import_module
 
 from audit.contracts import Batch, Perturbed, Rng
 from audit.digest import Json
-from audit.types import DataRole
+from audit.types import DataName, DataRole
 from checks.perturbations.corruptions.catalogue import GENERATOR, KINDS
 from checks.perturbations.corruptions.constants import LARGE, LARGE_FROM, SMALL, Constants
 from checks.perturbations.corruptions.draws import Draws
@@ -28,7 +28,7 @@ class Corruption:
     kind: str
     severity: int
     draws: int = 1
-    data: DataRole = DataRole.TEST
+    data: DataName = DataRole.TEST
     budget: None = None
 
     @property
@@ -43,7 +43,7 @@ class Corruption:
         return {"corruption": self.kind, "severity": self.severity, "generator": GENERATOR}
 
     def canonical(self) -> Mapping[str, Json]:
-        return {"probe": "corruption", "data": self.data.value, "draws": self.draws, **self.stream()}
+        return {"probe": "corruption", "data": str(self.data), "draws": self.draws, **self.stream()}
 
     def describe(self) -> str:
         own = "; its ice is generated, not photographed" if self.kind == "frost" else ""

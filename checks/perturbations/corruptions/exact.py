@@ -89,7 +89,7 @@ def mirror(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """
     period = max(1, 2 * (size - 1))
     folded = np.mod(places, period)
-    return np.minimum(folded, period - folded)
+    return np.asarray(np.minimum(folded, period - folded))
 
 
 def shifted_sum(x: Tensor, offsets: Sequence[tuple[int, int]], weights: NDArray[np.float64]) -> Tensor:

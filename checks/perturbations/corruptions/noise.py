@@ -42,9 +42,8 @@ def shot_noise(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     photons = int(constants[0])
     drawn = draws.uniform("photons", *x.shape[1:]).mul_(2**_DIGITS).to(torch.int32)
     level = x.to(torch.int32)
-    place = torch.searchsorted(
-        _poisson(photons).to(x.device), _placed(level, drawn).contiguous(), right=True, out_int32=True
-    )
+    placed = (level - _MIDDLE).mul_(2**_DIGITS).add_(drawn)
+    place = torch.searchsorted(_poisson(photons).to(x.device), placed, right=True, out_int32=True)
     return (place - level * photons).to(torch.float32).mul_(_WHITE / photons)
 
 
@@ -58,8 +57,3 @@ def _poisson(photons: int) -> Tensor:
     below = np.ceil(pdtr(np.arange(photons)[None], levels * photons / _WHITE) * 2**_DIGITS).astype(np.int64)
     found = (levels - _MIDDLE) * 2**_DIGITS + below
     return torch.from_numpy(np.minimum(found, 2**31 - 1).astype(np.int32).reshape(-1))
-
-
-def _placed(level: Tensor, drawn: Tensor) -> Tensor:
-    """A level and a probability in one whole number of 32 bits."""
-    return (level - _MIDDLE) * 2**_DIGITS + drawn
