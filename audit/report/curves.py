@@ -13,18 +13,16 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from audit.report import drawing
-from audit.report.drawing import BAND, FAINT, INK, MARKERS, TINT, WIDTH, Marker, font
+from audit.report.drawing import BAND, FAINT, INK, TINT, WIDTH, Marker, font
 from audit.report.levels import PIXEL, Panel, Point
 from audit.report.numbers import MINUS
-from audit.report.rows import INAPPLICABLE, MARKS
+from audit.report.rows import MARKS
 
 _SIZE = 7.6
 _TITLE, _PLOT, _BELOW, _LEGEND, _LEFT, _GAP = 0.34, 1.25, 0.4, 0.17, 0.36, 0.5  # inches
 _PER_LINE = 6
 _PAD = 0.06  # of the axis beyond the outermost points
 _NO_MARK = Marker("o", "full")
-_NOT_APPLICABLE = Marker("D", "none")
-_SHORT = {"CONDITIONAL PASS": "COND. PASS", "CONDITIONAL FAIL": "COND. FAIL"}
 
 
 def draw(panels: Sequence[Panel]) -> str:
@@ -46,10 +44,7 @@ def draw(panels: Sequence[Panel]) -> str:
             axes = figure.add_axes((left / WIDTH, bottom / height, width / WIDTH, _PLOT / height))
             _panel(axes, panel, _extent([other for other in panels if other.metric == panel.metric]))
             _title(axes, panel, width * 72)
-        figure.legend(
-            handles=handles, loc="lower center", ncols=min(_PER_LINE, len(handles)), frameon=False, prop=font(7),
-            labelcolor=INK[0], borderpad=0, borderaxespad=0.1, columnspacing=1.6, handlelength=1.8,
-        )  # fmt: skip
+        drawing.legend(figure, handles, _PER_LINE)
         return drawing.svg(figure)
 
 
@@ -172,17 +167,8 @@ def _mark(axes: Axes, place: float, point: Point, floor: float) -> None:
 
 def _style(point: Point) -> dict[str, Any]:
     if point.row is None:
-        return _looks(_NO_MARK, INK[0], 2.6)
-    if not point.row.record.applicable:
-        return _looks(_NOT_APPLICABLE, INAPPLICABLE.light)
-    return _looks(MARKERS[point.row.record.verdict], point.row.mark.light)
-
-
-def _looks(marker: Marker, colour: str, size: float = 5.6) -> dict[str, Any]:
-    return {
-        "marker": marker.shape, "fillstyle": marker.fill, "color": colour, "markerfacecoloralt": "none",
-        "markersize": size, "markeredgewidth": 0 if marker.fill == "full" else 1.0, "linestyle": "none",
-    }  # fmt: skip
+        return drawing.looks(_NO_MARK, INK[0], 2.6)
+    return drawing.looks(drawing.marker(point.row), point.row.mark.light)
 
 
 def _legend(panels: Sequence[Panel]) -> Iterator[Artist]:
@@ -195,8 +181,4 @@ def _legend(panels: Sequence[Panel]) -> Iterator[Artist]:
     if rows:
         yield Line2D([], [], color=MARKS["FAIL"].light, linewidth=1.0, label="limit")
         yield Patch(color=BAND[0], label="beyond the limit")
-    for verdict, marker in MARKERS.items():
-        if any(row.word == verdict for row in rows):
-            yield Line2D([], [], label=_SHORT.get(verdict, verdict), **_looks(marker, MARKS[verdict].light))
-    if any(not row.record.applicable for row in rows):
-        yield Line2D([], [], label="not applicable", **_looks(_NOT_APPLICABLE, INAPPLICABLE.light))
+    yield from drawing.verdicts(rows)

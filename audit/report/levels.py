@@ -39,15 +39,28 @@ class Point:
         return self.finding.estimate
 
     @property
+    def failed(self) -> bool:
+        """Whether its criterion is broken."""
+        return self.row is not None and self.row.word == "FAIL"
+
+    @property
     def words(self) -> str:
         """Estimate and bounds as they print."""
         if self.value is None:
             return "not measured"
         if self.row is not None and self.row.record.estimate is not None:
             return " ".join(filter(None, (self.row.estimate, self.row.bounds)))
-        unit, ends = self.finding.unit, (self.finding.lower, self.finding.upper)
-        bounds = f" [{', '.join(numbers.measured(end, unit) for end in ends)}]" if ends != (None, None) else ""
-        return numbers.measured(self.value, unit) + bounds
+        unit = self.finding.unit
+        bounds = numbers.bounds(self.finding.lower, self.finding.upper, unit)
+        return " ".join(filter(None, (numbers.measured(self.value, unit), bounds)))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value in a table that is neither bounded nor decided."""
+
+    words: str
+    row: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +89,17 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The values of all panels of one metric: for each level one cell per curve, empty where nothing is."""
+    """Values of one metric in words: named lines of a cell per column, empty where nothing is.
+
+    `corner` is what the lines are, such as levels.
+    """
 
     title: str
     unit: str
     metrics: tuple[str, ...]
-    curves: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[Point | None, ...]], ...]
+    corner: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[Point | Figure | None, ...]], ...]
 
 
 _Curves = Mapping[tuple[str, Scope], tuple[Point, ...]]
@@ -163,4 +180,5 @@ def _table(drawn: tuple[Panel, ...]) -> Table:
     levels = {point.level: point.text for _, points in curves for point in points}
     lines = tuple((clean(levels[level]), tuple(curve.get(level) for curve in at)) for level in sorted(levels))
     metrics = dict.fromkeys(scopes.parsed(points[-1].finding.claim).metric for _, points in curves)
-    return Table(drawn[0].title, drawn[0].unit, tuple(metrics), tuple(name for name, _ in curves), lines)
+    columns = tuple(name for name, _ in curves)
+    return Table(drawn[0].title, drawn[0].unit, tuple(metrics), "Level", columns, lines)

@@ -36,6 +36,15 @@ def measured(value: float | None, unit: str) -> str:
     return decimal(value, digits)
 
 
+def bounds(lower: float | None, upper: float | None, unit: str) -> str:
+    """Both bounds in brackets, a dash for one that a method has not; empty where it has none.
+
+    >>> bounds(0.25, None, "points"), bounds(None, None, "%")
+    ('[0.25, –]', '')
+    """
+    return "" if lower is upper is None else f"[{measured(lower, unit)}, {measured(upper, unit)}]"
+
+
 def decimal(value: float, digits: int, *, signed: bool = False) -> str:
     """Fixed-point text with a true minus sign and grouped thousands; zero has no sign.
 

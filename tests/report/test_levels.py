@@ -123,7 +123,7 @@ def test_no_panel_is_refused() -> None:
 def test_tables_hold_every_value_of_the_curves(noisy: Evidence) -> None:
     drawn = levels.panels(noisy)
     tables = levels.tables(drawn)
-    assert [len(table.curves) for table in tables] == [2, 4, 4]
+    assert [len(table.columns) for table in tables] == [2, 4, 4]
     assert tables[1].metrics == ("functional.agreement", "baseline.agreement")
     points = [point for table in tables for _, cells in table.lines for point in cells]
     assert all(point in points for panel in drawn for _, curve in panel.curves for point in curve)
