@@ -32,11 +32,15 @@ _DASH = Marker("_", "none")
 _HATCH = 0.07  # inches between two lines
 
 
-def _mix(end: tuple[str, str], share: float) -> tuple[str, str]:
+def _mix(full: tuple[str, str], share: float) -> tuple[str, str]:
     """The colours by day and by night at that share of the way from zero to an end."""
-    pairs = ((to_rgb(zero), to_rgb(full)) for zero, full in zip(_ZERO, end, strict=True))
-    day, night = (_hex(pair, share) for pair in pairs)
+    day, night = (_between(*ends, share) for ends in zip(_ZERO, full, strict=True))
     return day, night
+
+
+def _between(start: str, stop: str, share: float) -> str:
+    red, green, blue = (a + share * (b - a) for a, b in zip(to_rgb(start), to_rgb(stop), strict=True))
+    return to_hex((red, green, blue))
 
 
 COLOURS = tuple(_mix(_GAIN if step < 0 else _LOSS, abs(step) / _STEPS) for step in range(-_STEPS, _STEPS + 1))

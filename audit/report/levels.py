@@ -12,9 +12,14 @@ from audit.report.rows import Row, clean
 from audit.report.view import results
 from audit.types import Scope
 
-MOST_PANELS = 6
+MOST_PANELS = 12
 PIXEL = 255
 _NONE = "none"
+_AXES = {
+    "noise normalised": "level, standard deviations of the input",
+    "noise salt_and_pepper": "level, share of the pixels",
+}
+"""What the levels of a condition are, where they are no 255ths."""
 _DRAWN = {
     "accuracy.drop": "",
     "functional.agreement": "baseline.agreement",
@@ -80,6 +85,13 @@ class Panel:
         return all(point.text.endswith(f"/{PIXEL}") for point in self.points if point.level)
 
     @property
+    def axis(self) -> str:
+        """What the levels are, with their unit."""
+        if self.in_pixels:
+            return "level, 255ths of the range of a value"
+        return _AXES.get(self.condition, "level")
+
+    @property
     def curves(self) -> tuple[tuple[str, tuple[Point, ...]], ...]:
         """The candidate's curve and the baseline's, each with its heading."""
         own = (self.condition or "candidate", self.points)
@@ -100,6 +112,12 @@ class Table:
     corner: str
     columns: tuple[str, ...]
     lines: tuple[tuple[str, tuple[Point | Figure | None, ...]], ...]
+
+    @property
+    def limit(self) -> str:
+        """The limit of all criteria in the table, where there are several and they have one."""
+        limits = [cell.row.limit for _, cells in self.lines for cell in cells if cell is not None and cell.row]
+        return limits[0] if len(limits) > 1 and len(set(limits)) == 1 else ""
 
 
 _Curves = Mapping[tuple[str, Scope], tuple[Point, ...]]
@@ -133,8 +151,11 @@ def sheets(drawn: Sequence[Panel]) -> tuple[tuple[Panel, ...], ...]:
 
 
 def tables(drawn: Iterable[Panel]) -> tuple[Table, ...]:
-    """The same values in words, one table for each metric."""
-    return tuple(_table(tuple(group)) for _, group in groupby(drawn, key=lambda panel: panel.metric))
+    """The same values in words, one table for each metric and each unit of its levels."""
+    groups: dict[tuple[str, str], list[Panel]] = defaultdict(list)
+    for panel in drawn:
+        groups[panel.metric, panel.axis].append(panel)
+    return tuple(map(_table, groups.values()))
 
 
 def heading(drawn: Iterable[Panel]) -> str:
@@ -174,7 +195,7 @@ def _worth_drawing(points: list[Point]) -> bool:
     return len(levels) > 1 and sum(point.value is not None for point in points) > 1
 
 
-def _table(drawn: tuple[Panel, ...]) -> Table:
+def _table(drawn: Sequence[Panel]) -> Table:
     curves = [curve for panel in drawn for curve in panel.curves]
     at = [{point.level: point for point in points} for _, points in curves]
     levels = {point.level: point.text for _, points in curves for point in points}

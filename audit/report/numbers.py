@@ -6,7 +6,7 @@ MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
 _DIGITS = {"%": 2, "points": 2, "items": 0, "layers": 0}
 _MOST_DIGITS = 8
-_SAME = 1e-9  # 0.029 × 100 is 2.9000000000000004
+_SAME = 1e-9  # 0.029 × 100 is 2.9000000000000004, and 0.3 − 0.1 × 3 is not 0
 
 
 def decimals(unit: str, limit: float, values: Iterable[float | None]) -> int:
@@ -31,7 +31,7 @@ def measured(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     digits = _DIGITS.get(unit, 4)
-    while value != 0 and round(value, digits) == 0 and digits < _MOST_DIGITS:
+    while abs(value) > _SAME and round(value, digits) == 0 and digits < _MOST_DIGITS:
         digits += 1
     return decimal(value, digits)
 
