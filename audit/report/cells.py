@@ -12,6 +12,8 @@ from audit.report.rows import Row, clean
 from audit.report.view import results
 
 DRAWN = "accuracy.drop"
+_FIRST = (DRAWN, "corruption.excess_drop", "reference.accuracy", "candidate.accuracy")
+"""The order of the metrics; those that are not named follow by their names."""
 _OVERALL = (
     "corruption.mean_drop", "corruption.mean_excess_drop", "corruption.mean_error", "corruption.mce",
     "corruption.worst_drop",
@@ -89,7 +91,8 @@ def grids(evidence: Evidence) -> tuple[Grid, ...]:
             found[metric][name, severity] = Point(number, severity, record, rows.get(record.claim))
     if DRAWN not in found:
         return ()
-    return tuple(_grid(metric, found[metric]) for metric in sorted(found, key=lambda metric: (metric != DRAWN, metric)))
+    others = sorted(set(found) - set(_FIRST))
+    return tuple(_grid(metric, found[metric]) for metric in (*_FIRST, *others) if metric in found)
 
 
 def tables(drawn: Sequence[Grid]) -> tuple[Table, ...]:

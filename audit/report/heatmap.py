@@ -142,7 +142,9 @@ def _cell(axes: Axes, corner: tuple[float, float], width: float, point: Point | 
     if point is not None and point.failed:
         _hatch(axes, corner, width)
         room = drawing.width(text, _SIZE) / 72 + 0.06
-        axes.add_patch(Rectangle((left + (width - room) / 2, top + 0.05), room, _PITCH - 0.1, facecolor=colour))
+        axes.add_patch(
+            Rectangle((left + (width - room) / 2, top + 0.05), room, _PITCH - 0.1, facecolor=colour, zorder=2)
+        )
     _write(axes, left + width / 2, top + _PITCH / 2, text, INK[0])
     if point is not None and point.row is not None and point.row.word != "PASS":
         look = drawing.looks(drawing.marker(point.row), INK[0])

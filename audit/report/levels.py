@@ -16,10 +16,13 @@ MOST_PANELS = 12
 PIXEL = 255
 _NONE = "none"
 _AXES = {
-    "noise normalised": "level, standard deviations of the input",
-    "noise salt_and_pepper": "level, share of the pixels",
+    "noise normalised": (
+        "level, standard deviations of the input",
+        "Levels of noise after normalisation are in standard deviations of the normalised input.",
+    ),
+    "noise salt_and_pepper": ("level, share of the pixels", "Levels of salt and pepper are shares of the pixels."),
 }
-"""What the levels of a condition are, where they are no 255ths."""
+"""What the levels of a condition are where they are no 255ths: on its axis, and in a sentence."""
 _DRAWN = {
     "accuracy.drop": "",
     "functional.agreement": "baseline.agreement",
@@ -89,7 +92,7 @@ class Panel:
         """What the levels are, with their unit."""
         if self.in_pixels:
             return "level, 255ths of the range of a value"
-        return _AXES.get(self.condition, "level")
+        return _AXES.get(self.condition, ("level", ""))[0]
 
     @property
     def curves(self) -> tuple[tuple[str, tuple[Point, ...]], ...]:
@@ -115,9 +118,20 @@ class Table:
 
     @property
     def limit(self) -> str:
-        """The limit of all criteria in the table, where there are several and they have one."""
-        limits = [cell.row.limit for _, cells in self.lines for cell in cells if cell is not None and cell.row]
-        return limits[0] if len(limits) > 1 and len(set(limits)) == 1 else ""
+        """The limit, where every value has the same."""
+        limits = {None if point.row is None else point.row.limit for point in self._points}
+        return (limits.pop() or "") if len(limits) == 1 else ""
+
+    @property
+    def contents(self) -> str:
+        """What stands in the cells."""
+        if all(point.row is None for point in self._points):
+            return "estimate and one-sided bounds"
+        return f"estimate, one-sided bounds{' and' if self.limit else ', limit and'} verdict"
+
+    @property
+    def _points(self) -> tuple[Point, ...]:
+        return tuple(cell for _, cells in self.lines for cell in cells if isinstance(cell, Point))
 
 
 _Curves = Mapping[tuple[str, Scope], tuple[Point, ...]]
@@ -130,7 +144,7 @@ def panels(evidence: Evidence) -> tuple[Panel, ...]:
     found = [
         Panel(
             metric,
-            clean(titles.get(metric, metric)),
+            clean(titles.get(metric) or scopes.apart(points[-1].finding.title, points[-1].finding.claim)[0]),
             points[-1].finding.unit,
             clean(scopes.words(scope)) if scope else "",
             points,
@@ -167,6 +181,11 @@ def heading(drawn: Iterable[Panel]) -> str:
     kinds = {panel.condition.split(" ")[0] for panel in drawn}
     kind = kinds.pop() if len(kinds) == 1 else ""
     return f"By level of {kind}" if kind else "By level"
+
+
+def units(drawn: Iterable[Panel]) -> str:
+    """What the levels of those conditions are that need a word; '' where none does."""
+    return " ".join(dict.fromkeys(_AXES[panel.condition][1] for panel in drawn if panel.condition in _AXES))
 
 
 def _curves(evidence: Evidence) -> _Curves:

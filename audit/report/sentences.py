@@ -178,6 +178,15 @@ def floor(policy: PolicyRecord) -> str:
     )
 
 
+def left_out(policy: PolicyRecord) -> str:
+    """How many criteria the policy leaves out for want of data; empty where none."""
+    number = len(policy.left_out)
+    if not number:
+        return ""
+    what, it = ("1 criterion", "it") if number == 1 else (f"{numbers.count(number)} criteria", "them")
+    return f"Left out by the policy: {what}, because these data cannot have {it}."
+
+
 def lost_reuse(probes: Sequence[ProbeRecord]) -> str:
     """What a ledger kept within its budget cannot be used for; empty where it holds everything."""
     compared = sum(probe.kept == "comparisons" for probe in probes)

@@ -66,8 +66,8 @@ def test_levels_that_measured_nothing_are_no_curve() -> None:
     assert levels.panels(build(tuple(missing), others=0)) == ()
 
 
-def test_never_more_than_six_panels() -> None:
-    rows = tuple(drop(level, kind) for level in LEVELS for kind in "abcdefgh")
+def test_never_more_than_twelve_panels() -> None:
+    rows = tuple(drop(level, kind) for level in LEVELS for kind in "abcdefghijklmn")
     drawn = levels.panels(build(rows, others=0))
     assert len(drawn) == levels.MOST_PANELS
     assert texts(curves.draw(drawn)).count("level, 255ths of the range of a value") == levels.MOST_PANELS
