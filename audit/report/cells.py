@@ -123,8 +123,8 @@ def described(grid: Grid) -> str:
     named = "; ".join(clean(scopes.words(scopes.parsed(point.finding.claim).scope)) for point in failed[:_NAMED])
     more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     return (
-        f"Heat map of {clean(grid.title)} in {grid.unit}: {len(grid.lines)} corruptions by {len(grid.severities)} "
-        f"severities, {ends}. FAIL: {named or 'nowhere'}{more}. The table below has every value."
+        f"Heat map of {grid.title} in {grid.unit} by corruption and severity, {len(grid.lines)} × "
+        f"{len(grid.severities)}: {ends}. FAIL: {named or 'nowhere'}{more}. The table below has every value."
     )
 
 

@@ -55,7 +55,7 @@ def _panel(axes: Axes, panel: Panel, extent: tuple[float, float], width: float) 
     pad = _PAD * (ticks[-1] - ticks[0])
     axes.set_xlim(ticks[0] - pad, ticks[-1] + pad)
     axes.set_ylim(*extent)
-    _frame(axes, panel, _legible(ticks, width / (1 + 2 * _PAD)))
+    _frame(axes, panel, legible(ticks, width / (1 + 2 * _PAD)))
     _limits(axes, panel)
     at, values, lows, highs = _track(panel, panel.points)
     axes.fill_between(at, lows, highs, color=TINT[0], linewidth=0, zorder=2)
@@ -110,7 +110,7 @@ def _frame(axes: Axes, panel: Panel, ticks: Sequence[float]) -> None:
     axes.set_xlabel(panel.axis, fontproperties=font(_TICK), color=FAINT[0], labelpad=2)
 
 
-def _legible(ticks: Sequence[float], room: float) -> list[float]:
+def legible(ticks: Sequence[float], room: float) -> list[float]:
     """The ticks whose labels do not touch on an axis of `room` points from first to last; the last one always."""
     kept: list[float] = []
     for tick in reversed(ticks):

@@ -89,7 +89,8 @@ def draw(grid: Grid) -> str:
             _heading(axes, sheet, block, (*severities, *["mean"] * grid.with_means))
         for number, line in enumerate(lines):
             _line(axes, sheet, number, line, grid)
-        _scale(axes, sheet, grid)
+        if grid.extent:
+            _scale(axes, sheet, grid)
         drawing.legend(figure, list(_marks(grid)), _PER_LINE)
         return drawing.svg(figure, COLOURS)
 

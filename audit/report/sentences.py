@@ -179,12 +179,10 @@ def floor(policy: PolicyRecord) -> str:
 
 
 def left_out(policy: PolicyRecord) -> str:
-    """How many criteria the policy leaves out for want of data; empty where none."""
+    """How many criteria the policy leaves out because the data cannot have them; empty where none."""
     number = len(policy.left_out)
-    if not number:
-        return ""
-    what, it = ("1 criterion", "it") if number == 1 else (f"{numbers.count(number)} criteria", "them")
-    return f"Left out by the policy: {what}, because these data cannot have {it}."
+    what = "1 criterion" if number == 1 else f"{numbers.count(number)} criteria"
+    return f"Left out by the policy: {what}" if number else ""
 
 
 def lost_reuse(probes: Sequence[ProbeRecord]) -> str:
