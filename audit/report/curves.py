@@ -13,25 +13,23 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from audit.report import drawing
-from audit.report.drawing import BAND, FAINT, INK, MARKERS, TINT, WIDTH, Marker, font
+from audit.report.drawing import BAND, FAINT, INK, TINT, WIDTH, Marker, font
 from audit.report.levels import PIXEL, Panel, Point
 from audit.report.numbers import MINUS
-from audit.report.rows import INAPPLICABLE, MARKS
+from audit.report.rows import MARKS
 
-_SIZE = 7.6
+_SIZE, _TICK = 7.6, 7.0
 _TITLE, _PLOT, _BELOW, _LEGEND, _LEFT, _GAP = 0.34, 1.25, 0.4, 0.17, 0.36, 0.5  # inches
 _PER_LINE = 6
 _PAD = 0.06  # of the axis beyond the outermost points
 _NO_MARK = Marker("o", "full")
-_NOT_APPLICABLE = Marker("D", "none")
-_SHORT = {"CONDITIONAL PASS": "COND. PASS", "CONDITIONAL FAIL": "COND. FAIL"}
 
 
 def draw(panels: Sequence[Panel]) -> str:
     """The panels of one sheet as SVG, those of one metric on one scale; raises ValueError where there are none."""
     if not panels:
         raise ValueError("there is no curve to draw")
-    columns = min(max(len(panels), 2), 3)
+    columns = 2 if len(panels) in {1, 2, 4} else 3
     lines = math.ceil(len(panels) / columns)
     handles = list(_legend(panels))
     legend = _LEGEND * math.ceil(len(handles) / _PER_LINE)
@@ -44,22 +42,20 @@ def draw(panels: Sequence[Panel]) -> str:
             left = _LEFT + column * (width + _GAP)
             bottom = height - (line + 1) * (_TITLE + _PLOT) - line * _BELOW
             axes = figure.add_axes((left / WIDTH, bottom / height, width / WIDTH, _PLOT / height))
-            _panel(axes, panel, _extent([other for other in panels if other.metric == panel.metric]))
+            _panel(axes, panel, _extent([other for other in panels if other.metric == panel.metric]), width * 72)
             _title(axes, panel, width * 72)
-        figure.legend(
-            handles=handles, loc="lower center", ncols=min(_PER_LINE, len(handles)), frameon=False, prop=font(7),
-            labelcolor=INK[0], borderpad=0, borderaxespad=0.1, columnspacing=1.6, handlelength=1.8,
-        )  # fmt: skip
+        drawing.legend(figure, handles, _PER_LINE)
         return drawing.svg(figure)
 
 
-def _panel(axes: Axes, panel: Panel, extent: tuple[float, float]) -> None:
+def _panel(axes: Axes, panel: Panel, extent: tuple[float, float], width: float) -> None:
+    """One panel, `width` points wide."""
     places = {point.level: _place(panel, point) for point in (*panel.points, *panel.baseline)}
     ticks = sorted(places.values())
     pad = _PAD * (ticks[-1] - ticks[0])
     axes.set_xlim(ticks[0] - pad, ticks[-1] + pad)
     axes.set_ylim(*extent)
-    _frame(axes, panel, ticks)
+    _frame(axes, panel, legible(ticks, width / (1 + 2 * _PAD)))
     _limits(axes, panel)
     at, values, lows, highs = _track(panel, panel.points)
     axes.fill_between(at, lows, highs, color=TINT[0], linewidth=0, zorder=2)
@@ -105,24 +101,31 @@ def _frame(axes: Axes, panel: Panel, ticks: Sequence[float]) -> None:
         spine.set_visible(name in {"left", "bottom"})
         spine.set_color(FAINT[0])
     axes.tick_params(colors=FAINT[0], labelcolor=FAINT[0], length=3, pad=2, width=0.8)
-    axes.xaxis.set_major_locator(FixedLocator(_legible(ticks)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{round(place**2, 6):g}"))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _level(place)))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(value, 9):g}".replace("-", MINUS)))
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_fontproperties(font(7))
-    name = "level, 255ths of the range of a value" if panel.in_pixels else "level"
-    axes.set_xlabel(name, fontproperties=font(7), color=FAINT[0], labelpad=2)
+        label.set_fontproperties(font(_TICK))
+    axes.set_xlabel(panel.axis, fontproperties=font(_TICK), color=FAINT[0], labelpad=2)
 
 
-def _legible(ticks: Sequence[float]) -> list[float]:
-    """The ticks whose labels do not touch; the last one always."""
-    room = 0.055 * (ticks[-1] - ticks[0])
+def legible(ticks: Sequence[float], room: float) -> list[float]:
+    """The ticks whose labels do not touch on an axis of `room` points from first to last; the last one always."""
     kept: list[float] = []
     for tick in reversed(ticks):
-        if not kept or kept[-1] - tick >= room:
+        if not kept or _apart(tick, kept[-1]) <= room * (kept[-1] - tick) / (ticks[-1] - ticks[0]):
             kept.append(tick)
     return kept
+
+
+def _apart(*ticks: float) -> float:
+    """Points between the middles of two labels that stand side by side."""
+    return sum(drawing.width(_level(tick), _TICK) / 2 for tick in ticks) + _TICK / 2
+
+
+def _level(place: float) -> str:
+    return f"{round(place**2, 6):g}"
 
 
 def _title(axes: Axes, panel: Panel, room: float) -> None:
@@ -172,17 +175,8 @@ def _mark(axes: Axes, place: float, point: Point, floor: float) -> None:
 
 def _style(point: Point) -> dict[str, Any]:
     if point.row is None:
-        return _looks(_NO_MARK, INK[0], 2.6)
-    if not point.row.record.applicable:
-        return _looks(_NOT_APPLICABLE, INAPPLICABLE.light)
-    return _looks(MARKERS[point.row.record.verdict], point.row.mark.light)
-
-
-def _looks(marker: Marker, colour: str, size: float = 5.6) -> dict[str, Any]:
-    return {
-        "marker": marker.shape, "fillstyle": marker.fill, "color": colour, "markerfacecoloralt": "none",
-        "markersize": size, "markeredgewidth": 0 if marker.fill == "full" else 1.0, "linestyle": "none",
-    }  # fmt: skip
+        return drawing.looks(_NO_MARK, INK[0], 2.6)
+    return drawing.looks(drawing.marker(point.row), point.row.mark.light)
 
 
 def _legend(panels: Sequence[Panel]) -> Iterator[Artist]:
@@ -195,8 +189,4 @@ def _legend(panels: Sequence[Panel]) -> Iterator[Artist]:
     if rows:
         yield Line2D([], [], color=MARKS["FAIL"].light, linewidth=1.0, label="limit")
         yield Patch(color=BAND[0], label="beyond the limit")
-    for verdict, marker in MARKERS.items():
-        if any(row.word == verdict for row in rows):
-            yield Line2D([], [], label=_SHORT.get(verdict, verdict), **_looks(marker, MARKS[verdict].light))
-    if any(not row.record.applicable for row in rows):
-        yield Line2D([], [], label="not applicable", **_looks(_NOT_APPLICABLE, INAPPLICABLE.light))
+    yield from drawing.verdicts(rows)

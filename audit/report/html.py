@@ -12,7 +12,21 @@ from pydantic import JsonValue
 
 from audit.evidence import Evidence, FindingRecord
 from audit.records import DataRecord, RoleName
-from audit.report import curves, gradients, levels, losses, numbers, plots, scopes, sentences, templates, weights
+from audit.report import (
+    cells,
+    curves,
+    gradients,
+    heatmap,
+    levels,
+    losses,
+    nearness,
+    numbers,
+    plots,
+    scopes,
+    sentences,
+    templates,
+    weights,
+)
 from audit.report.rows import MARKS, clean
 from audit.report.view import certificate_number, grouped, issued, model, name, not_for_release, results
 from audit.types import role_of
@@ -43,8 +57,11 @@ def _context(evidence: Evidence) -> dict[str, Any]:
     found = results(evidence)
     total = len(found.drawn)
     panels = levels.panels(evidence)
+    grids = cells.grids(evidence)
+    overall = cells.overall(evidence) if grids else ()
     judged = {record.claim for record in evidence.body.decisions}
     tabled = {point.finding.claim for panel in panels for _, points in panel.curves for point in points}
+    tabled |= {it.claim for it in overall} | {point.finding.claim for grid in grids for point in grid.points}
     return {
         "evidence": evidence,
         "body": evidence.body,
@@ -74,7 +91,16 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "curves": [_image(curves.draw(sheet)) for sheet in levels.sheets(panels)],
         "tabled": bool(tabled),
         "by_level": levels.heading(panels),
+        "units": levels.units(panels),
+        "nearer": nearness.told(evidence),
         "level_tables": levels.tables(panels),
+        "grids": grids,
+        "heatmap": _image(heatmap.draw(grids[0])) if grids else "",
+        "most_lines": heatmap.MOST_LINES,
+        "most_columns": heatmap.MOST_COLUMNS,
+        "described": cells.described,
+        "overall": overall,
+        "cell_tables": cells.tables(grids),
         "weights": weights,
         "gradients": gradients,
         "layers": weights.layers(evidence),

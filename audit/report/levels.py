@@ -12,9 +12,17 @@ from audit.report.rows import Row, clean
 from audit.report.view import results
 from audit.types import Scope
 
-MOST_PANELS = 6
+MOST_PANELS = 12
 PIXEL = 255
 _NONE = "none"
+_AXES = {
+    "noise normalised": (
+        "level, standard deviations of the input",
+        "Levels of noise after normalisation are in standard deviations of the normalised input.",
+    ),
+    "noise salt_and_pepper": ("level, share of the pixels", "Levels of salt and pepper are shares of the pixels."),
+}
+"""What the levels of a condition are where they are no 255ths: on its axis, and in a sentence."""
 _DRAWN = {
     "accuracy.drop": "",
     "functional.agreement": "baseline.agreement",
@@ -39,15 +47,28 @@ class Point:
         return self.finding.estimate
 
     @property
+    def failed(self) -> bool:
+        """Whether its criterion is broken."""
+        return self.row is not None and self.row.word == "FAIL"
+
+    @property
     def words(self) -> str:
         """Estimate and bounds as they print."""
         if self.value is None:
             return "not measured"
         if self.row is not None and self.row.record.estimate is not None:
             return " ".join(filter(None, (self.row.estimate, self.row.bounds)))
-        unit, ends = self.finding.unit, (self.finding.lower, self.finding.upper)
-        bounds = f" [{', '.join(numbers.measured(end, unit) for end in ends)}]" if ends != (None, None) else ""
-        return numbers.measured(self.value, unit) + bounds
+        unit = self.finding.unit
+        bounds = numbers.bounds(self.finding.lower, self.finding.upper, unit)
+        return " ".join(filter(None, (numbers.measured(self.value, unit), bounds)))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value in a table that is neither bounded nor decided."""
+
+    words: str
+    row: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,13 @@ class Panel:
         return all(point.text.endswith(f"/{PIXEL}") for point in self.points if point.level)
 
     @property
+    def axis(self) -> str:
+        """What the levels are, with their unit."""
+        if self.in_pixels:
+            return "level, 255ths of the range of a value"
+        return _AXES.get(self.condition, ("level", ""))[0]
+
+    @property
     def curves(self) -> tuple[tuple[str, tuple[Point, ...]], ...]:
         """The candidate's curve and the baseline's, each with its heading."""
         own = (self.condition or "candidate", self.points)
@@ -76,13 +104,34 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The values of all panels of one metric: for each level one cell per curve, empty where nothing is."""
+    """Values of one metric in words: named lines of a cell per column, empty where nothing is.
+
+    `corner` is what the lines are, such as levels.
+    """
 
     title: str
     unit: str
     metrics: tuple[str, ...]
-    curves: tuple[str, ...]
-    lines: tuple[tuple[str, tuple[Point | None, ...]], ...]
+    corner: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[Point | Figure | None, ...]], ...]
+
+    @property
+    def limit(self) -> str:
+        """The limit, where every value has the same."""
+        limits = {None if point.row is None else point.row.limit for point in self._points}
+        return (limits.pop() or "") if len(limits) == 1 else ""
+
+    @property
+    def contents(self) -> str:
+        """What stands in the cells."""
+        if all(point.row is None for point in self._points):
+            return "estimate and one-sided bounds"
+        return f"estimate, one-sided bounds{' and' if self.limit else ', limit and'} verdict"
+
+    @property
+    def _points(self) -> tuple[Point, ...]:
+        return tuple(cell for _, cells in self.lines for cell in cells if isinstance(cell, Point))
 
 
 _Curves = Mapping[tuple[str, Scope], tuple[Point, ...]]
@@ -95,7 +144,7 @@ def panels(evidence: Evidence) -> tuple[Panel, ...]:
     found = [
         Panel(
             metric,
-            clean(titles.get(metric, metric)),
+            clean(titles.get(metric) or scopes.apart(points[-1].finding.title, points[-1].finding.claim)[0]),
             points[-1].finding.unit,
             clean(scopes.words(scope)) if scope else "",
             points,
@@ -116,8 +165,11 @@ def sheets(drawn: Sequence[Panel]) -> tuple[tuple[Panel, ...], ...]:
 
 
 def tables(drawn: Iterable[Panel]) -> tuple[Table, ...]:
-    """The same values in words, one table for each metric."""
-    return tuple(_table(tuple(group)) for _, group in groupby(drawn, key=lambda panel: panel.metric))
+    """The same values in words, one table for each metric and each unit of its levels."""
+    groups: dict[tuple[str, str], list[Panel]] = defaultdict(list)
+    for panel in drawn:
+        groups[panel.metric, panel.axis].append(panel)
+    return tuple(map(_table, groups.values()))
 
 
 def heading(drawn: Iterable[Panel]) -> str:
@@ -129,6 +181,11 @@ def heading(drawn: Iterable[Panel]) -> str:
     kinds = {panel.condition.split(" ")[0] for panel in drawn}
     kind = kinds.pop() if len(kinds) == 1 else ""
     return f"By level of {kind}" if kind else "By level"
+
+
+def units(drawn: Iterable[Panel]) -> str:
+    """What the levels of those conditions are that need a word; '' where none does."""
+    return " ".join(dict.fromkeys(_AXES[panel.condition][1] for panel in drawn if panel.condition in _AXES))
 
 
 def _curves(evidence: Evidence) -> _Curves:
@@ -157,10 +214,11 @@ def _worth_drawing(points: list[Point]) -> bool:
     return len(levels) > 1 and sum(point.value is not None for point in points) > 1
 
 
-def _table(drawn: tuple[Panel, ...]) -> Table:
+def _table(drawn: Sequence[Panel]) -> Table:
     curves = [curve for panel in drawn for curve in panel.curves]
     at = [{point.level: point for point in points} for _, points in curves]
     levels = {point.level: point.text for _, points in curves for point in points}
     lines = tuple((clean(levels[level]), tuple(curve.get(level) for curve in at)) for level in sorted(levels))
     metrics = dict.fromkeys(scopes.parsed(points[-1].finding.claim).metric for _, points in curves)
-    return Table(drawn[0].title, drawn[0].unit, tuple(metrics), tuple(name for name, _ in curves), lines)
+    columns = tuple(name for name, _ in curves)
+    return Table(drawn[0].title, drawn[0].unit, tuple(metrics), "Level", columns, lines)

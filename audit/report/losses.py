@@ -40,5 +40,5 @@ def _told(record: FindingRecord | None) -> str:
     values = (record.estimate, record.lower, record.upper)
     if record.better == "at_least":
         values = (100 - record.estimate, 100 - record.upper, 100 - record.lower)
-    estimate, lower, upper = (numbers.measured(value, record.unit) for value in values)
-    return f"{numbers.with_unit(estimate, record.unit)} [{lower}, {upper}]"
+    estimate = numbers.measured(values[0], record.unit)
+    return f"{numbers.with_unit(estimate, record.unit)} {numbers.bounds(*values[1:], record.unit)}"

@@ -8,6 +8,8 @@ from audit.report.rows import MARKS, Part, Row, clean
 from audit.report.view import certificate_number, name, not_for_release, results
 
 MOST_ROWS = 50
+MOST_PASSED = 10
+"""How many that passed a table shows that has more than `MOST_ROWS`."""
 _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
 # A claim id (accuracy.drop@severity=5) stays as one types it; a mention or an address does not.
 _LINKS = re.compile(r"(?<!\w@)(?<=@)(?=\w)|(?<=@)(?=[\w-]+\.)|(?<=#)(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
@@ -25,6 +27,8 @@ def render(evidence: Evidence) -> str:
         f"**{escape(sentences.conformity(evidence, found))}** {accepted} under this policy.",
         escape(sentences.headline(evidence, found)),
     ]
+    if left_out := sentences.left_out(body.policy):
+        parts.append(f"{left_out}, because these data cannot have them.")
     if not_for_release(evidence):
         kind = " Exploratory." if body.verdict.exploratory else ""
         parts.append(f"**NOT FOR RELEASE.**{kind} {' '.join(map(escape, body.deviations))}".rstrip())
@@ -45,14 +49,23 @@ def escape(text: str) -> str:
 def _table(title: str, rows: tuple[Row, ...]) -> list[str]:
     if not rows:
         return []
+    shown = _shown(rows)
     lines = [
         "| # | Verdict | Criterion | Limit | Estimate [bounds] | Margin |",
         "| ---: | --- | --- | --- | --- | ---: |",
-        *map(_line, rows[:MOST_ROWS]),
+        *map(_line, shown),
     ]
-    more = len(rows) - MOST_ROWS
+    more = len(rows) - len(shown)
     cut = [f"… and {numbers.count(more)} more in certificate.html."] if more > 0 else []
     return [f"### {title}", "\n".join(lines), *cut]
+
+
+def _shown(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """All rows of a short table; of a long one what blocks, and the first of what passed."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    blocking = sum(row.record.verdict != "PASS" for row in rows)
+    return rows[: min(MOST_ROWS, blocking + MOST_PASSED)]
 
 
 def _line(row: Row) -> str:

@@ -6,7 +6,7 @@ MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
 _DIGITS = {"%": 2, "points": 2, "items": 0, "layers": 0}
 _MOST_DIGITS = 8
-_SAME = 1e-9  # 0.029 × 100 is 2.9000000000000004
+_SAME = 1e-9  # 0.029 × 100 is 2.9000000000000004, and 0.3 − 0.1 × 3 is not 0
 
 
 def decimals(unit: str, limit: float, values: Iterable[float | None]) -> int:
@@ -31,9 +31,18 @@ def measured(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     digits = _DIGITS.get(unit, 4)
-    while value != 0 and round(value, digits) == 0 and digits < _MOST_DIGITS:
+    while abs(value) > _SAME and round(value, digits) == 0 and digits < _MOST_DIGITS:
         digits += 1
     return decimal(value, digits)
+
+
+def bounds(lower: float | None, upper: float | None, unit: str) -> str:
+    """Both bounds in brackets, a dash for one that a method has not; empty where it has none.
+
+    >>> bounds(0.25, None, "points"), bounds(None, None, "%")
+    ('[0.25, –]', '')
+    """
+    return "" if lower is upper is None else f"[{measured(lower, unit)}, {measured(upper, unit)}]"
 
 
 def decimal(value: float, digits: int, *, signed: bool = False) -> str:

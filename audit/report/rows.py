@@ -59,13 +59,15 @@ class Row:
     """A criterion as it prints.
 
     `number` is its place in the tables of results, `waiver` what the policy says about the waiver that it
-    names, `condition` the heading that it stands under where a table is long.
+    names, `condition` the heading that it stands under where a table is long, `name` what tells it apart there
+    if the heading says the rest of its title.
     """
 
     number: int
     record: DecisionRecord
     waiver: WaiverRecord | None = None
     condition: str = ""
+    name: str = ""
 
     @property
     def part(self) -> Part:

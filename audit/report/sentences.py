@@ -178,6 +178,13 @@ def floor(policy: PolicyRecord) -> str:
     )
 
 
+def left_out(policy: PolicyRecord) -> str:
+    """How many criteria the policy leaves out because the data cannot have them; empty where none."""
+    number = len(policy.left_out)
+    what = "1 criterion" if number == 1 else f"{numbers.count(number)} criteria"
+    return f"Left out by the policy: {what}" if number else ""
+
+
 def lost_reuse(probes: Sequence[ProbeRecord]) -> str:
     """What a ledger kept within its budget cannot be used for; empty where it holds everything."""
     compared = sum(probe.kept == "comparisons" for probe in probes)

@@ -65,17 +65,24 @@ class Results:
 def results(evidence: Evidence) -> Results:
     """The decisions: FAIL, NOT EVALUATED, CONDITIONAL FAIL, CONDITIONAL PASS, PASS; then by margin.
 
-    Where there are more than `MOST_UNGROUPED`, those that passed are ordered by their condition first.
+    Where there are more than `MOST_UNGROUPED`, those that passed are ordered by their condition first, and under a
+    condition that is a number by that.
     """
     body = evidence.body
     waivers = {(waiver.id, waiver.claim): waiver for waiver in body.policy.waivers}
     rows = [Row(0, record, waivers.get((record.waiver or "", record.claim))) for record in body.decisions]
     if len(rows) > MOST_UNGROUPED:
         headings = scopes.headings(row.record.claim for row in rows)
-        rows = [
-            replace(row, condition=headings[row.record.claim]) if row.record.verdict == "PASS" else row for row in rows
-        ]
+        rows = [_under(headings[row.record.claim], row) if row.record.verdict == "PASS" else row for row in rows]
     return Results(tuple(replace(row, number=number) for number, row in enumerate(sorted(rows, key=_rank), start=1)))
+
+
+def _under(heading: str, row: Row) -> Row:
+    """The row under its heading, which names the metric too where the title is that of a metric and its scope."""
+    metric, name = scopes.apart(row.record.title, row.record.claim)
+    if heading.startswith(scopes.BY) and name:
+        return replace(row, condition=f"{heading} – {metric}", name=name)
+    return replace(row, condition=heading)
 
 
 def grouped(rows: Iterable[Row]) -> list[tuple[str, tuple[Row, ...]]]:
@@ -85,9 +92,11 @@ def grouped(rows: Iterable[Row]) -> list[tuple[str, tuple[Row, ...]]]:
 
 def _rank(row: Row) -> tuple[Any, ...]:
     scope = scopes.parsed(row.record.claim).scope
-    whole = scopes.order(scope) if row.condition == scopes.words(scope) else ()
-    group = (row.condition != scopes.CLEAN, row.condition.startswith("by "), whole, row.condition)
-    return _PARTS.index(row.part), _ORDER.index(row.record.verdict), group, _position(row), row.record.claim
+    place, many = scopes.order(scope), row.condition.startswith(scopes.BY)
+    whole = place if row.condition == scopes.words(scope) else ()
+    group = (row.condition != scopes.CLEAN, many, whole, row.condition)
+    within = place if many and scopes.numbered(scope) else ()
+    return _PARTS.index(row.part), _ORDER.index(row.record.verdict), group, within, _position(row), row.record.claim
 
 
 def _position(row: Row) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from corruption_samples import corrupted as corrupted_sample
 from noise_samples import crowded as crowded_sample
 from noise_samples import noisy as noisy_sample
 from report_samples import ADVISORY, BEYOND, CONDITIONAL, HOSTILE, MISSING, WITHIN, build, decision, many
@@ -72,6 +73,11 @@ def noisy() -> ev.Evidence:
 @pytest.fixture
 def crowded() -> ev.Evidence:
     return crowded_sample()
+
+
+@pytest.fixture
+def corrupted() -> ev.Evidence:
+    return corrupted_sample()
 
 
 @pytest.fixture

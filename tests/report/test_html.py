@@ -48,7 +48,19 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-KINDS = ["passing", "failing", "conditional", "missing", "exploratory", "forty", "empty", "noisy", "crowded", "hostile"]
+KINDS = [
+    "passing",
+    "failing",
+    "conditional",
+    "missing",
+    "exploratory",
+    "forty",
+    "empty",
+    "noisy",
+    "crowded",
+    "corrupted",
+    "hostile",
+]
 
 
 @pytest.fixture(params=KINDS)
@@ -175,6 +187,26 @@ def test_hostile_strings_are_shown_and_never_obeyed(hostile: Evidence) -> None:
     assert "{{7*7}}" in text
     shown = " ".join(HOSTILE.replace("\u202e", "\ufffd").replace("\x07", "\ufffd").split())
     assert Page(text).text.count(shown) >= 12
+
+
+def test_what_the_policy_left_out_is_on_the_first_page(corrupted: Evidence, passing: Evidence) -> None:
+    told = "Left out by the policy: 2 criteria, see Not covered."
+    page = Page(html.render(corrupted)).text
+    assert page.index(told) < page.index("Statement of conformity")
+    assert "ood.auroc_drop@score=energy,set=svhn: limited by the policy" in page
+    assert "Left out by the policy" not in Page(html.render(passing)).text
+
+
+def test_cells_stand_in_their_section_and_in_no_list_of_single_findings(corrupted: Evidence, passing: Evidence) -> None:
+    text = html.render(corrupted)
+    places = [text.index(f'<h2 id="{name}">') for name in ("levels", "corruptions", "criteria", "others")]
+    assert places == sorted(places)
+    for words in ("Mean corruption error, of the reference’s", "functional.softmax_l2"):
+        assert words in text[places[1] : places[2]]
+    others = text[places[3] :].partition("</section>")[0]
+    assert "reference.accuracy@corruption" not in others
+    assert "Mean corruption error" not in others
+    assert "By corruption" not in html.render(passing)
 
 
 def test_verdict_is_never_told_by_colour_alone(forty: Evidence) -> None:

@@ -69,6 +69,15 @@ def test_what_was_not_measured_is_an_error(missing: Evidence, empty: Evidence) -
     }
 
 
+def test_every_cell_is_a_case_and_what_failed_is_red(corrupted: Evidence) -> None:
+    found = cases(corrupted)
+    assert len(found) == len(corrupted.body.decisions) + 1
+    red = [name for name, case in found.items() if case.find("failure[@type='FAIL']") is not None]
+    assert red == [f"accuracy.drop@corruption=glass_blur,severity={severity}" for severity in (5, 4)] + ["overall"]
+    assert colour(found["accuracy.drop@corruption=saturate,severity=2"]) == "error"
+    assert colour(found["accuracy.drop@corruption=gaussian_noise,severity=5"]) == "skipped"
+
+
 def test_exploratory_pass_is_red_as_a_whole(exploratory: Evidence) -> None:
     assert colour(cases(exploratory)["overall"]) == "failure"
 

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from report_samples import HOSTILE, WITHIN, build, decision
 
 from audit import evidence as ev
 from audit.evidence import Evidence
-from audit.report import curves, levels, scopes
+from audit.report import curves, drawing, levels, scopes
 from audit.report.rows import INAPPLICABLE, MARKS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -66,8 +67,8 @@ def test_levels_that_measured_nothing_are_no_curve() -> None:
     assert levels.panels(build(tuple(missing), others=0)) == ()
 
 
-def test_never_more_than_six_panels() -> None:
-    rows = tuple(drop(level, kind) for level in LEVELS for kind in "abcdefgh")
+def test_never_more_than_twelve_panels() -> None:
+    rows = tuple(drop(level, kind) for level in LEVELS for kind in "abcdefghijklmn")
     drawn = levels.panels(build(rows, others=0))
     assert len(drawn) == levels.MOST_PANELS
     assert texts(curves.draw(drawn)).count("level, 255ths of the range of a value") == levels.MOST_PANELS
@@ -123,7 +124,7 @@ def test_no_panel_is_refused() -> None:
 def test_tables_hold_every_value_of_the_curves(noisy: Evidence) -> None:
     drawn = levels.panels(noisy)
     tables = levels.tables(drawn)
-    assert [len(table.curves) for table in tables] == [2, 4, 4]
+    assert [len(table.columns) for table in tables] == [2, 4, 4]
     assert tables[1].metrics == ("functional.agreement", "baseline.agreement")
     points = [point for table in tables for _, cells in table.lines for point in cells]
     assert all(point in points for panel in drawn for _, curve in panel.curves for point in curve)
@@ -140,6 +141,43 @@ def test_levels_that_are_no_255ths_are_drawn_as_they_are() -> None:
     rows = tuple(drop(level) for level in ("0.1", "0.4"))
     told = texts(curves.draw(levels.panels(build(rows, others=0))))
     assert {"0.1", "0.4", "level"} <= set(told)
+
+
+def test_each_noise_names_its_levels_and_no_label_touches_another(corrupted: Evidence) -> None:
+    drawn = levels.panels(corrupted)
+    assert len(drawn) == levels.MOST_PANELS
+    axes = {panel.condition: panel.axis for panel in drawn}
+    assert axes == {
+        "noise gaussian": "level, 255ths of the range of a value",
+        "noise normalised": "level, standard deviations of the input",
+        "noise salt_and_pepper": "level, share of the pixels",
+        "noise uniform": "level, 255ths of the range of a value",
+    }
+    for sheet in levels.sheets(drawn):
+        assert set(axes.values()) <= set(texts(curves.draw(sheet)))
+    assert levels.units(drawn) == (
+        "Levels of noise after normalisation are in standard deviations of the normalised input. "
+        "Levels of salt and pepper are shares of the pixels."
+    )
+
+
+@pytest.mark.parametrize("room", [60.0, 130.0, 900.0])
+def test_labels_of_fifteen_levels_never_touch(room: float, corrupted: Evidence) -> None:
+    panel = next(panel for panel in levels.panels(corrupted) if panel.condition == "noise normalised")
+    ticks = [float(point.level) ** 0.5 for point in panel.points]
+    kept = curves.legible(ticks, room)
+    assert kept[0] == ticks[-1]
+    for right, left in pairwise(kept):
+        half = sum(drawing.width(f"{tick**2:g}", 7) for tick in (left, right)) / 2
+        assert half < room * (right - left) / (ticks[-1] - ticks[0])
+    assert len(kept) == len(ticks) if room == 900.0 else 2 <= len(kept) < len(ticks)
+
+
+def test_tables_hold_conditions_of_one_unit_only(corrupted: Evidence) -> None:
+    drawn = levels.panels(corrupted)
+    assert len(levels.tables(drawn)) == 3 * len({panel.metric for panel in drawn})
+    for table in levels.tables(drawn):
+        assert all(None not in cells for level, cells in table.lines if level != "none")
 
 
 def test_hostile_conditions_are_cut_and_stay_text() -> None:

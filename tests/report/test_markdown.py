@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from report_samples import HOSTILE, build, many
+from report_samples import HOSTILE, build, decision, many
 
 from audit.evidence import Evidence
 from audit.report import markdown
+from audit.report.view import results
 
 
 def rows(text: str) -> list[str]:
@@ -33,10 +34,27 @@ def test_every_table_line_has_the_cells_of_its_head(hostile: Evidence, forty: Ev
 
 
 def test_long_tables_are_cut_and_say_so() -> None:
-    text = markdown.render(build(many(60), others=0))
+    failing = tuple(decision(f"a.b@class={number}", "t", 1.0, 9.0) for number in range(60))
+    text = markdown.render(build(failing, others=0))
     assert len(rows(text)) == markdown.MOST_ROWS
     assert "… and 10 more in certificate.html." in text
     assert "more in" not in markdown.render(build(many(50), others=0))
+
+
+def test_what_blocks_is_told_before_a_long_list_of_what_passed(corrupted: Evidence) -> None:
+    text = markdown.render(corrupted)
+    required = [line for line in rows(text) if "advisory" not in line]
+    blocking = [row for row in results(corrupted).required if row.record.verdict != "PASS"]
+    assert sum("PASS |" in line and "CONDITIONAL" not in line for line in required) == markdown.MOST_PASSED
+    assert all(f"| {row.number} |" in text for row in blocking)
+    more = len(results(corrupted).required) - len(blocking) - markdown.MOST_PASSED
+    assert f"… and {more} more in certificate.html." in text
+    assert len(text) < 12_000
+
+
+def test_what_the_policy_left_out_is_counted(corrupted: Evidence, passing: Evidence) -> None:
+    assert "Left out by the policy: 2 criteria, because these data cannot have them." in markdown.render(corrupted)
+    assert "Left out" not in markdown.render(passing)
 
 
 def test_release_warning(exploratory: Evidence, passing: Evidence) -> None:

@@ -9,9 +9,10 @@ from report_samples import BEYOND, CONDITIONAL, MISSING, WITHIN, build, decision
 
 from audit.errors import AuditError
 from audit.evidence import Evidence
-from audit.report import sentences
+from audit.report import scopes, sentences
 from audit.report.rows import Part, Row, clean
 from audit.report.view import grouped, issued, not_for_release, results
+from checks.perturbations.corruptions.catalogue import KINDS
 
 
 def test_what_blocks_comes_first_and_the_narrowest_margin_first_within(forty: Evidence) -> None:
@@ -20,7 +21,7 @@ def test_what_blocks_comes_first_and_the_narrowest_margin_first_within(forty: Ev
     verdicts = [row.record.verdict for row in found.required]
     assert verdicts == sorted(verdicts, key=order.index)
     assert set(verdicts) == set(order)
-    for verdict in set(order) - {"NOT EVALUATED"}:
+    for verdict in set(order) - {"NOT EVALUATED", "PASS"}:
         positions = [row.position for row in found.required if row.record.verdict == verdict]
         assert positions == sorted(positions)
     assert [row.number for row in (*found.required, *found.advisory)] == list(range(1, 43))
@@ -184,6 +185,34 @@ def test_many_results_are_grouped_by_condition_after_what_blocks(crowded: Eviden
     for _, rows in groups[1:]:
         positions = [row.position for row in rows]
         assert positions == sorted(positions)
+
+
+def test_cells_that_passed_stand_by_corruption_and_severity_under_one_heading_for_each_metric(
+    corrupted: Evidence,
+) -> None:
+    blocking, clean_data, *cells = grouped(results(corrupted).required)
+    assert (blocking[0], clean_data[0]) == ("", "clean data")
+    assert "PASS" not in {row.record.verdict for row in blocking[1]}
+    assert [name for name, _ in cells] == [
+        "by corruption – Loss of accuracy", "by corruption – Loss of accuracy beyond the clean one",
+    ]  # fmt: skip
+    for _, rows in cells:
+        scopes_of = [dict(scopes.parsed(row.record.claim).scope) for row in rows]
+        places = [(scopes.CORRUPTIONS.index(scope["corruption"]), int(scope["severity"])) for scope in scopes_of]
+        assert places == sorted(places)
+        assert [row.name for row in rows] == [scopes.words(tuple(scope.items())) for scope in scopes_of]
+
+
+def test_the_order_of_corruptions_is_that_of_the_catalogue() -> None:
+    assert tuple(KINDS) == scopes.CORRUPTIONS
+
+
+def test_conditions_make_headings_of_their_own_only_as_long_as_they_are_few() -> None:
+    claims = [f"{metric}@level={level}/255,noise=uniform" for metric in "abc" for level in range(1, 31)]
+    assert set(scopes.headings(claims).values()) == {"by noise"}
+    assert scopes.headings([claim for claim in claims if "=1/" in claim])["a@level=1/255,noise=uniform"] == (
+        "noise uniform, level 1/255"
+    )
 
 
 def test_the_narrowest_pass_is_found_in_whatever_group_it_stands(crowded: Evidence) -> None:
