@@ -108,8 +108,9 @@ class PolicyRecord(Record):
     recheck_reused: float = Field(0.0, description="percent of what an earlier audit lends that is measured again")
     settings: SettingsRecord = Field({}, description="settings of checks, as the policy gives them")
     left_out: tuple[str, ...] = Field(
-        (), description="criteria without a claim in this audit, because its data or images cannot have one"
-    )
+        (), exclude_if=lambda claims: not claims,  # so that evidence from before there was any stays what it is
+        description="criteria without a claim in this audit, because its data or images cannot have one",
+    )  # fmt: skip
 
 
 class FindingRecord(Record):

@@ -83,7 +83,7 @@ def record(
         "checks": None if file.checks is None else sorted(file.checks),
         "recheck_reused": file.recheck_reused,
         "settings": file.settings,
-        "left_out": sorted(left_out),
+        **({"left_out": sorted(left_out)} if left_out else {}),
     }
     return PolicyRecord(
         id=file.id, title=file.title, source="built-in" if source.built_in else "file",

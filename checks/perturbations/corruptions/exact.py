@@ -20,7 +20,7 @@ _BLOCK = 32
 
 
 def fixed(weights: NDArray[np.float64], digits: int = DIGITS) -> NDArray[np.float64]:
-    """Weights that sum to 1, as multiples of 2⁻ᵈⁱᵍⁱᵗˢ that still do: the largest takes what rounding left."""
+    """Weights that sum to 1, as multiples of 1 / 2^digits that still do: the largest takes what rounding left."""
     found = np.rint(weights * 2.0**digits)
     found.flat[int(found.argmax())] += 2.0**digits - found.sum()
     return found / 2.0**digits
