@@ -1,10 +1,12 @@
 """What cameras and transmission do: contrast, elastic warp, coarse pixels, JPEG, saturation."""
 
 from functools import lru_cache
+from io import BytesIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from checks.perturbations.corruptions.colour import to_hsv, to_rgb
@@ -40,11 +42,17 @@ def cut(rgb: Tensor) -> Tensor:
 
 
 def jpeg_compression(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Written as JPEG of the given quality and read again, by libjpeg."""
-    from torchvision.transforms.v2.functional import jpeg
+    """Written as JPEG of the given quality and read again, by Pillow."""
+    images = x.permute(0, 2, 3, 1).squeeze(3).cpu().numpy()
+    found = torch.from_numpy(np.stack([_written(image, int(constants[0])) for image in images]))
+    return found.view(*x.shape[:1], *x.shape[2:], -1).permute(0, 3, 1, 2).contiguous().to(x.device)
 
-    found: Tensor = jpeg(x.cpu(), int(constants[0]))
-    return found.to(x.device)
+
+def _written(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """An image [H, W, 3] or [H, W] that went through a JPEG file."""
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 def pixelate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
