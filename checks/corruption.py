@@ -196,7 +196,7 @@ class Sums:
 
     def __init__(self) -> None:
         self._right: dict[Cell, dict[Role, NDArray[np.float64]]] = {}
-        self._why: Missing | None = None
+        self._failed: dict[Cell, Missing] = {}
 
     def add(self, cell: Cell, trace: Trace, clean: Trace) -> None:
         """Take a cell in."""
@@ -209,21 +209,19 @@ class Sums:
 
     def fail(self, cell: Cell, why: Missing) -> None:
         """Take in that there is nothing of a cell: then there is no mean either."""
-        self._why = self._why or Missing(why.reason, f"{cell.kind}, severity {cell.severity}: {why.detail}")
+        self._failed[cell] = Missing(why.reason, f"{cell.kind}, severity {cell.severity}: {why.detail}")
 
     def findings(self, clean: Trace | Missing, by_condition: Mapping[str, Sequence[Cell]]) -> Iterator[Finding]:
         """The findings over all cells, and over those of each condition."""
-        conditions = {(("condition", name),): cells for name, cells in by_condition.items()}
-        if self._why is not None or isinstance(clean, Missing):
-            why = self._why or clean
-            claims = [Claim(metric.name) for metric in _OVERALL] + [_error_claim(role) for role in PAIR]
-            claims += [Claim(MEAN_DROP.name, scope) for scope in conditions]
+        for name, cells in by_condition.items():
+            yield self._mean_drop((("condition", name),), cells, clean)
+        yield self._mean_drop((), [*self._right, *self._failed], clean)
+        if self._failed or isinstance(clean, Missing):
+            why = next(iter(self._failed.values()), clean)
             assert isinstance(why, Missing)
-            yield from (Finding(claim, why) for claim in claims)
+            claims = [Claim(metric.name) for metric in _OVERALL if metric is not MEAN_DROP]
+            yield from (Finding(claim, why) for claim in (*claims, *map(_error_claim, PAIR)))
             return
-        yield self._mean_drop((), list(self._right), clean)
-        for scope, cells in conditions.items():
-            yield self._mean_drop(scope, cells, clean)
         drop, works = self._drop(list(self._right)), self._working(list(self._right), clean)
         excess = (drop - _lost(clean)).clip(MEAN_EXCESS.low, MEAN_EXCESS.high)
         yield Finding(Claim(MEAN_EXCESS.name), bounded(excess, MEAN_EXCESS.low, MEAN_EXCESS.high), (works,))
@@ -234,7 +232,10 @@ class Sums:
         worst = max(float(self._drop([cell]).mean()) for cell in self._right)
         yield Finding(Claim(WORST.name), Exact(min(max(worst, -1.0), 1.0), len(clean)), (works,))
 
-    def _mean_drop(self, scope: Scope, cells: Sequence[Cell], clean: Trace) -> Finding:
+    def _mean_drop(self, scope: Scope, cells: Sequence[Cell], clean: Trace | Missing) -> Finding:
+        failed = next((self._failed[cell] for cell in cells if cell in self._failed), None)
+        if failed is not None or isinstance(clean, Missing):
+            return Finding(Claim(MEAN_DROP.name, scope), failed or clean)  # type: ignore[arg-type]
         values = self._drop(cells).clip(-1.0, 1.0)
         return Finding(Claim(MEAN_DROP.name, scope), bounded(values, -1.0, 1.0), (self._working(cells, clean),))
 

@@ -13,8 +13,8 @@ _COLOURS: Final = (1, 3)
 class Kind:
     """One corruption: its `function` in the module `group` of this package, and the images that it is possible on.
 
-    `smallest` is the least number of pixels of the shorter side, by severity. At least a share `min_effect` of the
-    items must change.
+    `smallest` is the least number of pixels of the shorter side, by severity: on smaller images too few change, as drops
+    and impulses are few. At least a share `min_effect` of the items must change; grey ones cannot be saturated.
     """
 
     name: str
@@ -38,23 +38,23 @@ KINDS: Final = {
     for kind in (
         Kind("gaussian_noise", "noise"),
         Kind("shot_noise", "noise"),
-        Kind("impulse_noise", "noise", min_effect=0.9),
+        Kind("impulse_noise", "noise", smallest=(16, 12, 12, 8, 8), min_effect=0.9),
         Kind("speckle_noise", "noise"),
         Kind("defocus_blur", "blur"),
         Kind("glass_blur", "blur"),
         Kind("motion_blur", "blur"),
-        Kind("zoom_blur", "blur"),
+        Kind("zoom_blur", "blur", smallest=(12, 8, 8, 8, 8)),
         Kind("gaussian_blur", "blur"),
         Kind("snow", "weather"),
         Kind("frost", "weather"),
         Kind("fog", "weather"),
         Kind("brightness", "weather"),
-        Kind("spatter", "weather", min_effect=0.9),
+        Kind("spatter", "weather", smallest=(16, 12, 12, 16, 12), min_effect=0.9),
         Kind("contrast", "digital"),
         Kind("elastic_transform", "digital"),
         Kind("pixelate", "digital"),
         Kind("jpeg_compression", "digital", smallest=(16, 16, 16, 16, 16)),
-        Kind("saturate", "digital", channels=(3,)),
+        Kind("saturate", "digital", channels=(3,), min_effect=0.9),
     )
 }
 """All nineteen, by name, in the order of the paper."""

@@ -71,10 +71,8 @@ def frost(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     tops, lefts = ((chosen[:, i + 1] * ice.shape[3 if i else 2]).long() for i in range(2))
     rows = (tops[:, None] + torch.arange(height, device=x.device)) % ice.shape[2]
     columns = (lefts[:, None] + torch.arange(width, device=x.device)) % ice.shape[3]
-    piece = ice[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    if x.shape[1] == 1:
-        piece = _grey(piece)
-    return x.to(torch.float64) * own + piece * share
+    piece = ice[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).double()
+    return x.to(torch.float64) * own + (piece if x.shape[1] == 3 else _grey(piece)) * share
 
 
 def snow(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
