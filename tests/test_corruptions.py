@@ -74,7 +74,7 @@ def test_every_size_is_corrupted_or_refused_by_name(kind: str, channels: int, sh
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (12, 1), (16, 1), (8, 3), (32, 3)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_are_changed_as_often_as_is_promised(kind: str, side: int, channels: int) -> None:
-    x = images(200, side, side, channels)
+    x = images(200, side, side, channels) ^ np.random.default_rng(0).integers(0, 8, (200, side, side, 1), np.uint8)
     for severity in SEVERITIES:
         if not KINDS[kind].obstacle(severity, (channels, side, side)):
             changed = (corrupted(kind, severity, x) != x).reshape(len(x), -1).any(axis=1)

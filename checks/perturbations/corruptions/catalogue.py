@@ -13,8 +13,8 @@ _COLOURS: Final = (1, 3)
 class Kind:
     """One corruption: its `function` in the module `group` of this package, and the images that it is possible on.
 
-    `smallest` is the least number of pixels of the shorter side, by severity: on smaller images too few change, as drops
-    and impulses are few. At least a share `min_effect` of the items must change; grey ones cannot be saturated.
+    `smallest` is the least number of pixels of the shorter side, by severity: on smaller images too few change, as
+    drops and impulses are few. At least a share `min_effect` of the items must change; grey ones cannot be saturated.
     """
 
     name: str
