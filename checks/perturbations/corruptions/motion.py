@@ -13,9 +13,9 @@ _DIGITS = 16
 
 
 def directional(levels: Tensor, radius: float, sigma: float, degrees: Tensor) -> Tensor:
-    """8-bit levels [N, C, H, W] blurred each by a half-sided gaussian along its own angle [N]; whole levels, float32.
+    """8-bit levels [N, C, H, W] blurred by a half-sided gaussian, each along its angle [N]; whole levels.
 
-    Weights are exp(−i²/2σ²) for i = 0 … 2 ceil(radius), at offsets rounded half down; beyond the edges these are repeated.
+    Weights are exp(−i²/2σ²) for i = 0 … 2 ceil(radius), at offsets rounded half down; edges are repeated.
     """
     width = 2 * math.ceil(radius) + 1
     density = np.exp(-(np.arange(width) ** 2) / (2 * sigma**2))
