@@ -11,7 +11,16 @@ from torch import Tensor
 
 from checks.perturbations.corruptions.constants import Constants
 from checks.perturbations.corruptions.draws import Draws
-from checks.perturbations.corruptions.exact import DIGITS, blurred, filtered, fixed, gaussian, mirror
+from checks.perturbations.corruptions.exact import (
+    DIGITS,
+    along_columns,
+    along_rows,
+    blurred,
+    filtered,
+    fixed,
+    gaussian,
+    mirror,
+)
 from checks.perturbations.corruptions.motion import directional
 
 _TRUNCATE = 4.0
@@ -67,12 +76,12 @@ def zoomed(x: Tensor, factor: float) -> Tensor:
 
     As scipy.ndimage.zoom of order 1 with the reference's crop and trim.
     """
-    rows, columns = (_stretch(size, factor).to(x.device) for size in x.shape[2:])
-    return rows.matmul(x).matmul(columns.T)
+    down, right = (_stretch(size, factor) for size in x.shape[2:])
+    return along_columns(along_rows(x, right), down)
 
 
 @lru_cache(maxsize=256)
-def _stretch(size: int, factor: float) -> Tensor:
+def _stretch(size: int, factor: float) -> NDArray[np.float64]:
     """The matrix [size, size] that enlarges the middle of a line of pixels; weights have DIGITS binary digits."""
     middle = math.ceil(size / factor)
     top, enlarged = (size - middle) // 2, round(middle * factor)
@@ -83,7 +92,7 @@ def _stretch(size: int, factor: float) -> Tensor:
     found = np.zeros((size, size))
     found[np.arange(size), first] = 1 - (places - first)
     found[np.arange(size), np.minimum(first + 1, size - 1)] += places - first
-    return torch.from_numpy(found)
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-GENERATOR: Final = "1"
+GENERATOR: Final = "2"
 """Version of the corruptions: any change of any pixel is a new one."""
 SEVERITIES: Final = (1, 2, 3, 4, 5)
 _COLOURS: Final = (1, 3)

@@ -12,11 +12,9 @@ from torch import Tensor
 from checks.perturbations.corruptions.colour import to_hsv, to_rgb
 from checks.perturbations.corruptions.constants import LARGE_FROM, Constants
 from checks.perturbations.corruptions.draws import Draws
-from checks.perturbations.corruptions.exact import DIGITS, gaussian
+from checks.perturbations.corruptions.exact import DIGITS, along_columns, along_rows, gaussian
 
 _WHITE = 255
-_FIXED = 22
-"""Binary digits of the weights with which Pillow averages pixels."""
 _STEPS = 32
 """Parts of a pixel to which OpenCV rounds where it looks."""
 
@@ -43,51 +41,39 @@ def cut(rgb: Tensor) -> Tensor:
 
 def jpeg_compression(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Written as JPEG of the given quality and read again, by Pillow."""
-    images = x.permute(0, 2, 3, 1).squeeze(3).cpu().numpy()
-    found = torch.from_numpy(np.stack([_written(image, int(constants[0])) for image in images]))
-    return found.view(*x.shape[:1], *x.shape[2:], -1).permute(0, 3, 1, 2).contiguous().to(x.device)
-
-
-def _written(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """An image [H, W, 3] or [H, W] that went through a JPEG file."""
-    file = BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    images = np.stack(list(x.cpu().numpy().transpose(1, 0, 2, 3)), 3)
+    for image in images if x.shape[1] == 3 else images[..., 0]:
+        file = BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=int(constants[0]))
+        image[:] = np.asarray(Image.open(file))
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(x.device)
 
 
 def pixelate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Made smaller by the given factor, each pixel the mean of its box, and large again without smoothing."""
-    for axis in (3, 2):
-        x = _boxes(x, axis, int(x.shape[axis] * constants[0]))
-    for axis, size in ((3, draws.batch.x.shape[3]), (2, draws.batch.x.shape[2])):
-        x = x.index_select(axis, _nearest(x.shape[axis], size).to(x.device))
-    return x
+    """Made smaller by the given factor, each pixel the mean of its box, and large again without smoothing.
 
-
-def _boxes(x: Tensor, axis: int, size: int) -> Tensor:
-    """An axis of uint8 [N, C, H, W] shrunk to `size` by means of boxes, in Pillow's fixed-point numbers."""
-    starts, counts = (torch.from_numpy(each).to(x.device) for each in _windows(x.shape[axis], size))
-    shape = [-1 if each == axis else 1 for each in range(4)]
-    total = torch.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), dtype=torch.int32, device=x.device)
-    for place in range(int(counts.max())):
-        inside = (place < counts).to(torch.int32).reshape(shape)
-        total += x.index_select(axis, (starts + place).clamp_(max=x.shape[axis] - 1)).to(torch.int32) * inside
-    weights = ((2**_FIXED / counts) + 0.5).floor_().to(torch.int32).reshape(shape)
-    return total.mul_(weights).add_(2 ** (_FIXED - 1)).bitwise_right_shift_(_FIXED).to(torch.uint8)
+    A box is five pixels wide at most, so that a mean lies halfway between two levels where single precision tells it.
+    """
+    height, width = x.shape[2:]
+    down, right = (int(size * constants[0]) for size in (height, width))
+    small = along_rows(x.to(torch.float32), _boxes(width, right)).add_(0.5).floor_()
+    small = along_columns(small, _boxes(height, down)).add_(0.5).floor_()
+    for axis, size in ((3, width), (2, height)):
+        small = small.index_select(axis, _nearest(small.shape[axis], size).to(x.device))
+    return small
 
 
 @lru_cache(maxsize=64)
-def _windows(size: int, smaller: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First pixel and number of pixels of the box of every pixel of a smaller line, by Pillow's BOX filter."""
+def _boxes(size: int, smaller: int) -> NDArray[np.float64]:
+    """The matrix [smaller, size] of the means of boxes, as Pillow's BOX filter chooses their pixels."""
     scale = size / smaller
-    starts, counts = [], []
+    found = np.zeros((smaller, size))
     for place in range(smaller):
         centre = (place + 0.5) * scale
         low, high = max(0, int(centre - 0.5 * scale + 0.5)), min(size, int(centre + 0.5 * scale + 0.5))
         inside = [i for i in range(low, high) if -0.5 < (i - centre + 0.5) / scale <= 0.5]
-        starts.append(inside[0])
-        counts.append(len(inside))
-    return np.asarray(starts), np.asarray(counts)
+        found[place, inside] = 1 / len(inside)
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -108,8 +94,7 @@ def elastic_transform(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     levels = _looked_up(x.to(torch.float64), *_affine(height, width, distance, draws), outermost=True)
     field = draws.uniform("field", 2, height, width).double() * 2 - 1
     if sigma > 0:
-        rows, columns = (_smoothing(size, sigma).to(field.device) for size in (height, width))
-        field = rows.matmul(field).matmul(columns.T)
+        field = along_columns(along_rows(field, _smoothing(width, sigma)), _smoothing(height, sigma))
     down, right = (field * strength).unbind(1)
     ys, xs = _grid(height, width, x.device)
     return _looked_up(levels, ys + down, xs + right, outermost=False)
@@ -161,7 +146,7 @@ def _folded(places: Tensor, size: int, outermost: bool) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _smoothing(size: int, sigma: float) -> Tensor:
+def _smoothing(size: int, sigma: float) -> NDArray[np.float64]:
     """The matrix [size, size] of a gaussian blur whose line is mirrored about its edges; three deviations far."""
     weights = gaussian(sigma, 3.0)
     reach = len(weights) // 2
@@ -169,4 +154,4 @@ def _smoothing(size: int, sigma: float) -> Tensor:
     for step, weight in zip(range(-reach, reach + 1), weights, strict=True):
         folded = _folded(torch.arange(size) + step, size, outermost=False).numpy()
         np.add.at(found, (np.arange(size), folded), weight)
-    return torch.from_numpy(found)
+    return found

@@ -19,7 +19,7 @@ _RELIEF = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
 
 
 def rim(drops: Tensor) -> Tensor:
-    """How thick water lies [N, H, W] in 0 … 255, float64, from its height uint8 [N, H, W]."""
+    """How thick water lies [N, H, W] in 0 … 255, from its height uint8 [N, H, W]."""
     far = _distance(_edges(drops.to(torch.int32)))
     even = _equalised(_mean(far).floor_().to(torch.int64))
     return _mean(_relief(even)).round_()
@@ -27,7 +27,7 @@ def rim(drops: Tensor) -> Tensor:
 
 def _edges(x: Tensor) -> Tensor:
     """Canny's edges, bool [N, H, W]: ridges of the gradient that are strong, or hang together with strong ones."""
-    rows = functional.pad(x[:, None].double(), (1, 1, 1, 1), mode="replicate")[:, 0].to(torch.int32)
+    rows = functional.pad(x[:, None].float(), (1, 1, 1, 1), mode="replicate")[:, 0].to(torch.int32)
     smooth_down = rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]
     smooth_right = rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]
     right = smooth_down[..., 2:] - smooth_down[..., :-2]
@@ -36,23 +36,34 @@ def _edges(x: Tensor) -> Tensor:
     ridge = _ridges(size, right, down)
     found, candidates = ridge & (size > _HIGH), ridge & (size > _LOW)
     while True:
-        grown = (functional.max_pool2d(found[:, None].float(), 3, 1, 1)[:, 0] > 0) & candidates
+        grown = _around_or(found) & candidates
         if torch.equal(grown, found):
             return found
         found = grown
 
 
+def _around_or(x: Tensor) -> Tensor:
+    """Whether any of the 3 × 3 pixels [N, H, W] is true."""
+    rows = x.clone()
+    rows[:, 1:] |= x[:, :-1]
+    rows[:, :-1] |= x[:, 1:]
+    found = rows.clone()
+    found[..., 1:] |= rows[..., :-1]
+    found[..., :-1] |= rows[..., 1:]
+    return found
+
+
 def _ridges(size: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Pixels whose gradient is the largest along its own direction, one of four."""
+    """Pixels whose gradient is the largest along its own direction, one of four; all int32."""
     around = functional.pad(size, (1, 1, 1, 1))
     height, width = size.shape[1:]
 
     def at(dy: int, dx: int) -> Tensor:
         return around[:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
 
-    flat = right.abs().long() * _TANGENT
-    steep = flat + (right.abs().long() << 16)
-    rise = down.abs().long() << 15
+    flat = right.abs() * _TANGENT
+    steep = flat + (right.abs() << 16)
+    rise = down.abs() << 15
     falling = (right ^ down) < 0
     level = (size > at(0, -1)) & (size >= at(0, 1))
     upright = (size > at(-1, 0)) & (size >= at(1, 0))
@@ -63,39 +74,41 @@ def _ridges(size: Tensor, right: Tensor, down: Tensor) -> Tensor:
 def _distance(edges: Tensor) -> Tensor:
     """Pixels to the nearest edge, `_FAR` at most: first along columns, then over rows; float64."""
     height, width = edges.shape[1:]
-    along = torch.full(edges.shape, float(_FAR), dtype=torch.float64, device=edges.device).masked_fill_(edges, 0)
+    along = torch.full(edges.shape, _FAR, dtype=torch.int16, device=edges.device).masked_fill_(edges, 0)
     for row in range(1, height):
         torch.minimum(along[:, row], along[:, row - 1] + 1, out=along[:, row])
     for row in range(height - 2, -1, -1):
         torch.minimum(along[:, row], along[:, row + 1] + 1, out=along[:, row])
-    square = along.clamp_(max=_FAR).square_()
+    square = along.square_()
     nearest = square.clone()
     for step in range(1, min(_FAR, width)):
+        farther = square + step * step
         for one, other in ((slice(step, None), slice(None, -step)), (slice(None, -step), slice(step, None))):
-            torch.minimum(nearest[..., one], square[..., other] + step * step, out=nearest[..., one])
-    return nearest.sqrt_().clamp_(max=_FAR)
+            torch.minimum(nearest[..., one], farther[..., other], out=nearest[..., one])
+    return nearest.double().sqrt_().clamp_(max=_FAR)
 
 
 def _mean(x: Tensor) -> Tensor:
-    """Mean of 3 × 3 pixels, float64."""
+    """Mean of 3 × 3 pixels."""
     around = _around(x)
     rows = around[:, :-2] + around[:, 1:-1] + around[:, 2:]
-    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).div_(9)
 
 
 def _relief(x: Tensor) -> Tensor:
-    around, (height, width) = _around(x), x.shape[1:]
-    total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
+    """Light from one corner: levels float32 [N, H, W], cut to 0 … 255."""
+    around, (height, width) = _around(x.to(torch.float32)), x.shape[1:]
+    total = torch.zeros(x.shape, device=x.device)
     for dy, weights in enumerate(_RELIEF):
         for dx, weight in enumerate(weights):
             if weight:
-                total += weight * around[:, dy : dy + height, dx : dx + width]
+                total.add_(around[:, dy : dy + height, dx : dx + width], alpha=weight)
     return total.clamp_(0, 255)
 
 
 def _around(x: Tensor) -> Tensor:
-    """With one more pixel on all sides, mirrored about the outermost ones; float64."""
-    return functional.pad(x[:, None].double(), (1, 1, 1, 1), mode="reflect")[:, 0]
+    """With one more pixel on all sides, mirrored about the outermost ones."""
+    return functional.pad(x[:, None], (1, 1, 1, 1), mode="reflect")[:, 0]
 
 
 def _equalised(x: Tensor) -> Tensor:

@@ -5,8 +5,7 @@ the floating-point type holds exactly. So no result depends on which sum was tak
 size of the batch, and could fall on either side of a whole grey level.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -37,25 +36,45 @@ def gaussian(sigma: float, truncate: float) -> NDArray[np.float64]:
 
 def blurred(levels: Tensor, weights: NDArray[np.float64]) -> Tensor:
     """Levels [N, C, H, W] blurred along both axes by the same weights, edges repeated; float64, exact for 8 bits."""
-    return _along(_along(levels.to(torch.float64), weights).transpose(2, 3), weights).transpose(2, 3)
+    down, right = (_band(weights, size) for size in levels.shape[2:])
+    return along_columns(along_rows(levels.to(torch.float64), right), down)
 
 
-def _along(x: Tensor, weights: NDArray[np.float64]) -> Tensor:
-    """Blur along the last axis: a product with one small matrix per block of pixels, not one pass per weight."""
-    reach, width = len(weights) // 2, x.shape[3]
-    if not reach:
-        return x
-    blocks = math.ceil(width / _BLOCK)
-    padded = functional.pad(x, (reach, reach + blocks * _BLOCK - width, 0, 0), mode="replicate")
-    return padded.unfold(3, _BLOCK + 2 * reach, _BLOCK).matmul(_toeplitz(weights, x)).flatten(3)[..., :width]
+def _band(weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """The matrix [size, size] that blurs a line of pixels."""
+    reach, lines = len(weights) // 2, np.arange(size)
+    found = np.zeros((size, size))
+    for step, weight in enumerate(weights, -reach):
+        np.add.at(found, (lines, np.clip(lines + step, 0, size - 1)), weight)
+    return found
 
 
-def _toeplitz(weights: NDArray[np.float64], like: Tensor) -> Tensor:
-    """The matrix [block + 2 · reach, block] that blurs a block."""
-    found = np.zeros((_BLOCK + len(weights) - 1, _BLOCK))
-    for column in range(_BLOCK):
-        found[column : column + len(weights), column] = weights
-    return torch.from_numpy(found).to(like)
+def along_rows(x: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+    """Every row of pixels [N, C, H, W] times a matrix [W', W], most of which is 0."""
+    rows = x.reshape(-1, x.shape[3])
+    found = rows.new_empty(len(rows), len(matrix))
+    for made, seen in _blocks(matrix):
+        torch.mm(rows[:, seen], torch.from_numpy(matrix[made, seen].T).to(x), out=found[:, made])
+    return found.view(*x.shape[:3], len(matrix))
+
+
+def along_columns(x: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+    """Every column of pixels [N, C, H, W] times a matrix [H', H], most of which is 0."""
+    planes = x.reshape(-1, *x.shape[2:])
+    found = planes.new_empty(len(planes), len(matrix), x.shape[3])
+    for made, seen in _blocks(matrix):
+        torch.matmul(torch.from_numpy(matrix[made, seen]).to(x), planes[:, seen], out=found[:, made])
+    return found.view(*x.shape[:2], len(matrix), x.shape[3])
+
+
+def _blocks(matrix: NDArray[np.float64]) -> Iterator[tuple[slice, slice]]:
+    """Some rows of a matrix at a time, and the columns outside of which they are 0.
+
+    So a filter of lines is a few products of matrices, not one pass over the pixels per weight, and little is wasted.
+    """
+    for start in range(0, len(matrix), _BLOCK):
+        used = np.flatnonzero(matrix[start : start + _BLOCK].any(0))
+        yield slice(start, min(start + _BLOCK, len(matrix))), slice(int(used[0]), int(used[-1]) + 1)
 
 
 def filtered(levels: Tensor, kernel: NDArray[np.float64]) -> Tensor:
@@ -90,15 +109,3 @@ def mirror(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     period = max(1, 2 * (size - 1))
     folded = np.mod(places, period)
     return np.asarray(np.minimum(folded, period - folded))
-
-
-def shifted_sum(x: Tensor, offsets: Sequence[tuple[int, int]], weights: NDArray[np.float64]) -> Tensor:
-    """Σ weight · x moved by (down, right) [C, H, W] float32, edges repeated; exact for 8 bits and 16 digits."""
-    reach = max(max(abs(down), abs(right)) for down, right in offsets)
-    height, width = x.shape[1:]
-    padded = functional.pad(x[None], (reach, reach, reach, reach), mode="replicate")[0]
-    total = torch.zeros_like(x)
-    for (down, right), weight in zip(offsets, weights.tolist(), strict=True):
-        top, left = reach + down, reach + right
-        total.add_(padded[:, top : top + height, left : left + width], alpha=weight)
-    return total

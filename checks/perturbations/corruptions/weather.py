@@ -14,8 +14,8 @@ from checks.perturbations.corruptions.ice import textures
 from checks.perturbations.corruptions.motion import directional
 
 _WHITE = 255
-_WATER = (175 / 255, 238 / 255, 238 / 255)
-_MUD = (63 / 255, 42 / 255, 20 / 255)
+_WATER = (175, 238, 238)
+_MUD = (63, 42, 20)
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -110,19 +110,18 @@ def spatter(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     layer = draws.normal("drop", 1, *x.shape[2:]).double() * spread + mean
     layer = blurred(layer, fixed(gaussian(smooth, 4.0)))
     layer = layer.masked_fill(layer < threshold, 0)
-    levels = x.to(torch.float64) / _WHITE
     if mud:
         cover = blurred((layer > threshold).double(), fixed(gaussian(strength, 4.0)))
         cover = cover.masked_fill(cover < 0.8, 0)
-        return (levels * (1 - cover) + _colour(_MUD, x) * cover).mul_(_WHITE)
+        return x * (1 - cover) + _colour(_MUD, x) * cover
     drops = layer.clamp_(0, 1).mul_(_WHITE).floor_()
     thick = drops * edges.rim(drops[:, 0].to(torch.uint8))[:, None]
     highest = thick.amax((1, 2, 3), keepdim=True)
     thick = thick / highest.masked_fill(highest == 0, 1) * strength
-    return (levels + thick * _colour(_WATER, x)).mul_(_WHITE)
+    return (thick * _colour(_WATER, x)).add_(x)
 
 
-def _colour(rgb: tuple[float, float, float], x: Tensor) -> Tensor:
+def _colour(rgb: tuple[int, int, int], x: Tensor) -> Tensor:
     """A colour [C, 1, 1]; of one channel its luma."""
     found = torch.tensor(rgb, dtype=torch.float64, device=x.device)[None, :, None, None]
     return (found if x.shape[1] == 3 else _grey(found))[0]
