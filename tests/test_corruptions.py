@@ -24,6 +24,9 @@ from checks.perturbations.corruptions.exact import blurred, fixed, gaussian
 from checks.perturbations.corruptions.risks import RISKS
 
 DIGESTS = Path(__file__).parent / "corruption_digests.json"
+PAGE = Path(__file__).parent.parent / "docs" / "corruptions.md"
+UNEVEN = {"saturate", "elastic_transform", "spatter", "glass_blur", "frost", "motion_blur"}
+"""Those of which the published severities are in no order of distance either."""
 Images = NDArray[np.uint8]
 
 
@@ -95,6 +98,23 @@ def test_conditions_stand_for_corruptions_that_there_are() -> None:
             assert kind in KINDS, condition
             assert severities
             assert set(severities) <= set(SEVERITIES), condition
+
+
+def test_the_page_states_what_each_condition_stands_for() -> None:
+    def stated(kind: str, severities: tuple[int, ...]) -> str:
+        few = "" if severities == SEVERITIES else f" {severities[0]}–{severities[-1]}"
+        return kind.replace("_", " ") + few
+
+    cells = {name: ", ".join(stated(*cell) for cell in own.items()) for name, own in RISKS.items()}
+    table = "".join(f"| {name} | {own} |\n" for name, own in cells.items())
+    assert f"| condition | corruptions and severities |\n|---|---|\n{table}\n" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - UNEVEN))
+def test_a_severity_is_farther_from_the_image_than_the_one_before(kind: str) -> None:
+    x = images(60, 32, 32)
+    errors = [((corrupted(kind, severity, x).astype(float) - x) ** 2).mean() for severity in SEVERITIES]
+    assert errors == sorted(errors)
 
 
 def digest(kind: str, severity: int) -> str:
