@@ -57,10 +57,11 @@ class Corruption:
     def perturb(self, batch: Batch, rng: Rng, /) -> Perturbed:
         import torch
 
-        x = batch.x.mul(LEVELS).round_().to(torch.uint8)
+        half = torch.full((), 0.5, device=batch.x.device)
+        x = torch.add(half, batch.x, alpha=LEVELS).to(torch.uint8)
         constants = self.constants(min(x.shape[2:]))
         operation = getattr(import_module(f"{__name__}.{KINDS[self.kind].group}"), self.kind)
         found = operation(x, constants, Draws(rng, batch))
         if found.is_floating_point():
             found = found.add(_ROUNDING).floor_().clamp_(0, LEVELS)
-        return Perturbed(found.to(torch.float32).div_(LEVELS), {})
+        return Perturbed(found.to(torch.float32, memory_format=torch.contiguous_format).div_(LEVELS), {})

@@ -38,7 +38,7 @@ KINDS: Final = {
     for kind in (
         Kind("gaussian_noise", "noise"),
         Kind("shot_noise", "noise"),
-        Kind("impulse_noise", "noise", smallest=(16, 12, 12, 8, 8), min_effect=0.9),
+        Kind("impulse_noise", "noise", smallest=(20, 16, 12, 8, 8), min_effect=0.9),
         Kind("speckle_noise", "noise"),
         Kind("defocus_blur", "blur"),
         Kind("glass_blur", "blur"),

@@ -46,7 +46,7 @@ def jpeg_compression(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
         file = BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=int(constants[0]))
         image[:] = np.asarray(Image.open(file))
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(x.device)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(x.device)
 
 
 def pixelate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
@@ -58,9 +58,8 @@ def pixelate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     down, right = (int(size * constants[0]) for size in (height, width))
     small = along_rows(x.to(torch.float32), _boxes(width, right)).add_(0.5).floor_()
     small = along_columns(small, _boxes(height, down)).add_(0.5).floor_()
-    for axis, size in ((3, width), (2, height)):
-        small = small.index_select(axis, _nearest(small.shape[axis], size).to(x.device))
-    return small
+    wide = along_rows(small, np.eye(right)[_nearest(right, width)]).to(torch.uint8)
+    return wide.index_select(2, torch.from_numpy(_nearest(down, height)).to(x.device))
 
 
 @lru_cache(maxsize=64)
@@ -77,9 +76,9 @@ def _boxes(size: int, smaller: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
-def _nearest(size: int, larger: int) -> Tensor:
+def _nearest(size: int, larger: int) -> NDArray[np.int64]:
     """For every pixel of a larger line the pixel that it shows."""
-    return torch.tensor([min(size - 1, int((place + 0.5) * (size / larger))) for place in range(larger)])
+    return np.asarray([min(size - 1, int((place + 0.5) * (size / larger))) for place in range(larger)])
 
 
 def elastic_transform(x: Tensor, constants: Constants, draws: Draws) -> Tensor:

@@ -85,19 +85,17 @@ def filtered(levels: Tensor, kernel: NDArray[np.float64]) -> Tensor:
     """
     n, c, h, w = levels.shape
     reach = len(kernel) // 2
-    padded = mirrored(levels.to(torch.float32), reach).reshape(1, n * c, h + 2 * reach, w + 2 * reach)
+    padded = mirrored(levels, reach).to(torch.float32).reshape(1, n * c, h + 2 * reach, w + 2 * reach)
     coarse = np.floor(kernel * 2.0**16) / 2.0**16
-    total = torch.zeros(1, n * c, h, w, dtype=torch.float64, device=levels.device)
-    for half in (coarse, kernel - coarse):
-        weight = torch.from_numpy(half).to(padded).expand(n * c, 1, -1, -1).contiguous()
-        total += functional.conv2d(padded, weight, groups=n * c)
-    return total.reshape(n, c, h, w)
+    parts = (torch.from_numpy(half).to(padded).expand(n * c, 1, -1, -1) for half in (coarse, kernel - coarse))
+    first, second = (functional.conv2d(padded, part.contiguous(), groups=n * c) for part in parts)
+    return first.to(torch.float64).add_(second).reshape(n, c, h, w)
 
 
 def mirrored(x: Tensor, reach: int) -> Tensor:
     """Padded by its mirror image about the outermost pixels, as often as need be (OpenCV's REFLECT_101)."""
-    rows, columns = (mirror(np.arange(-reach, size + reach), size) for size in x.shape[2:])
-    return x[:, :, torch.from_numpy(rows).to(x.device)][..., torch.from_numpy(columns).to(x.device)]
+    rows, columns = (torch.from_numpy(mirror(np.arange(-reach, size + reach), size)) for size in x.shape[2:])
+    return x.index_select(3, columns.to(x.device)).index_select(2, rows.to(x.device))
 
 
 def mirror(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
