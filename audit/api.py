@@ -41,7 +41,7 @@ from audit.portion import WHOLE, Portion
 from audit.report import files, sentences
 from audit.request import AuditFile, TaskEntry
 from audit.subjects import Subjects, Terms
-from audit.types import DATA_NAME, DataName, DataRole, Role
+from audit.types import DATA_NAME, DataName, DataRole, Role, role_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -177,6 +177,9 @@ def _further(given: Mapping[DataName, object]) -> Mapping[DataName, object]:
         raise AuditError(
             f"{bad!r} names no further data set", 'Use "calibration", "shifted:NAME", "corrupted:NAME:SEVERITY", ….'
         )
+    alone = next((name for name in given if role_of(name).value != name and role_of(name).value in given), None)
+    if alone is not None:
+        raise AuditError(f"{role_of(alone).value!r} stands beside {alone!r}", "Name every set of a role, or give one.")
     return given
 
 
@@ -252,7 +255,9 @@ def judge(
             agreed = preparation.agree(policy_name, Path())
             wanted = plan.ask(agreed.checks, asked.context, skipped)
             _require_ran(wanted, fixed, policy_name)
-            bound = policy.bind(agreed.policy, wanted, fixed.declared_accuracy)
+            bound = policy.bind(
+                agreed.policy, wanted, fixed.declared_accuracy, possible=preparation.possible(agreed, asked.context)
+            )
             if bound.sha256 != fixed.policy.sha256:
                 asked, other = wanted, fixed.model_copy(update={"policy": bound})
         tool = inventory.tool()

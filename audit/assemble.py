@@ -23,7 +23,7 @@ from audit.verdict import bounds, exit_code
 NOT_COVERED = (
     "inputs that differ from the test set otherwise than stated here: corruption, shift, attack",
     "single classes and groups of items: an average can hide the loss of a rare class",
-    "confidence: calibration, rejection thresholds, monitors built on the outputs",
+    "confidence: calibration, and rejection thresholds and monitors that are not limited here",
     "other runtimes, devices and precisions than the one named here",
     "whether the test set represents the operating conditions, or was seen during training or pruning",
 )

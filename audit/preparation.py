@@ -1,17 +1,20 @@
 """From opened subjects to a fixed plan: which checks a policy wants, what they ask, which limits hold."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit import inventory, plan, policy, registry, tasks
 from audit.contracts import Check, Context
+from audit.data import relations
+from audit.errors import AuditError
 from audit.models.adapter import Preprocessing
 from audit.plan import Asked, PlanFile
-from audit.policy.explaining import generic
+from audit.policy.explaining import GENERIC, generic
 from audit.records import Adapter
 from audit.subjects import Subjects, Terms
-from audit.types import DataRole, Role, TaskKind
+from audit.types import Claim, DataRole, Role, TaskKind, role_of
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,15 @@ def promised(source: policy.Source) -> Asked:
 def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
     """Ask the checks, bind the policy, and put everything down that is fixed before the first forward pass."""
     names, kind = opened.class_names(), TaskKind(opened.task.kind)  # before labels are counted, they must be labels
+    relations.require(opened.data, whole=opened.partial is None)
     test = opened.data[DataRole.TEST]
-    chance, std = tasks.of(opened.task).chance(test.manifest), _common_std(opened.preprocessing)
+    chance = tasks.of(opened.task).chance(test.manifest)
     data = tuple(opened.data)
-    context = Context(names, opened.roles, data, kind, chance, test.shape, images=test.features is None, std=std)
+    images = test.features is None
+    std = _common_std(opened.preprocessing) if images else ()
+    context = Context(names, opened.roles, data, kind, chance, test.shape, images=images, std=std)
     asked = plan.ask(agreed.checks, context, () if opened.partial is None else opened.partial.skipped)
-    bound = policy.bind(agreed.policy, asked, terms.declared_accuracy)
+    bound = policy.bind(agreed.policy, asked, terms.declared_accuracy, possible=possible(agreed, context))
     return asked, inventory.plan_of(opened, terms, asked, bound)
 
 
@@ -49,13 +55,29 @@ def context_of(fixed: PlanFile) -> Context:
     """What checks were asked in, from what was fixed of it."""
     test, kind = fixed.dataset(DataRole.TEST), TaskKind(fixed.plan.task.kind)
     roles = tuple(Role(model.role) for model in fixed.models)
-    data = tuple(each.role for each in fixed.data)
-    std = _common_std(model.adapter for model in fixed.models)
-    return Context(test.classes, roles, data, kind, test.chance, test.shape, images=test.features is None, std=std)
+    data, images = tuple(each.role for each in fixed.data), test.features is None
+    std = _common_std(model.adapter for model in fixed.models) if images else ()
+    return Context(test.classes, roles, data, kind, test.chance, test.shape, images=images, std=std)
+
+
+def possible(agreed: Agreed, context: Context) -> frozenset[Claim]:
+    """What the checks of a policy promise in an audit like this one, and where everything is possible.
+
+    That is of any task that the policy is for, with every role, with data of every kind, of large colour images.
+    """
+    here = {role_of(name) for name in context.data}
+    more = tuple(name for name in GENERIC.data if role_of(name) not in here)
+    found: set[Claim] = set()
+    for task in agreed.policy.file.tasks or (context.task,):
+        best = generic(agreed.policy, task)
+        classes = context.classes if task is context.task else best.classes
+        with suppress(AuditError):  # settings for images of another kind: then less is excused
+            found |= plan.ask(agreed.checks, replace(best, classes=classes, data=(*context.data, *more))).claims.keys()
+    return frozenset(found)
 
 
 def _common_std(adapters: Iterable[Preprocessing | Adapter]) -> tuple[float, ...]:
-    """What all models divide by, in pixels of [0, 1]; () where they declare nothing, or not the same."""
+    """What all models divide images by, in pixels of [0, 1]; () where they declare nothing, or not the same."""
     found = {tuple(value / (each.range[1] - each.range[0]) for value in each.std) for each in adapters}
     return found.pop() if len(found) == 1 else ()
 

@@ -96,9 +96,6 @@ class Subjects:
                     "All data of an audit must have one shape, and features the same bounds.",
                 )
             found = source.class_names(reference.outputs[0])
-            _require_apart(source, test)
-            if self.partial is None:  # samples are drawn of each set by itself
-                _require_in_line(source, test)
             if role_of(name) in _COMPARED:
                 known.append((source.name, found))
         if names:
@@ -255,33 +252,6 @@ def _examination(
         libraries=libraries,
     ) as call:
         yield call
-
-
-def _require_apart(source: DataSource, test: DataSource) -> None:
-    """Raise AuditError where items that a threshold is set on, or that are to be foreign, are items of the test set."""
-    if source.role not in (DataRole.CALIBRATION, DataRole.OUT_OF_DISTRIBUTION):
-        return
-    shared = len(manifest.common(source.manifest.ids, test.manifest.ids))
-    if shared:
-        raise AuditError(
-            f"{source.name}: {shared} of its items are items of the test set",
-            f"Give {source.role} data that share no item with it.",
-            "shared-items",
-        )
-
-
-def _require_in_line(source: DataSource, test: DataSource) -> None:
-    """Raise AuditError where corrupted items are as many as the test items, and labelled otherwise.
-
-    Item by item they are the test items: what is lost in a cell is compared with what is lost on the clean item.
-    """
-    own, clean = source.manifest.labels, test.manifest.labels
-    if source.role is DataRole.CORRUPTED and own.shape == clean.shape and (own != clean).any():
-        raise AuditError(
-            f"{source.name}: its labels are not those of the test items in their order",
-            "Give the test set in the order of the corrupted one, or the corrupted one as [data.shifted].",
-            "out-of-line",
-        )
 
 
 def _import_runtimes() -> None:

@@ -5,17 +5,17 @@
 
 Severity 3, images made from noise of several scales: milliseconds for 1,000 of 32 × 32 and for 100 of 224 × 224, of
 the fastest of some rounds in which both take turns. Ours come through the probe that an audit uses, in its batches,
-with its random numbers. `--peer` is a folder for an environment of the package's own (made there, pinned, where it is
-not): it takes one image at a time, on as many threads as its libraries start. Three of its corruptions fail with
-today's libraries and are mended by two aliases (`peers/imagecorruptions_server.py`). `--grid` times all 95 cells for
-1,000 images of 32 × 32. `--device cuda` leaves the peer out and adds the forward passes of a ResNet-18 on the same
-batches.
+with its random numbers: from float batches to float batches. `--peer` is a folder for an environment of the package's
+own (made there, pinned, where it is not): it takes one image at a time, on as many threads as its libraries start. Of
+it two times are told: for bytes alone, and with the float batch made of them that a network takes. Three of its
+corruptions fail with today's libraries and are mended by two aliases (`peers/imagecorruptions_server.py`). `--grid`
+times all 95 cells for 1,000 images of 32 × 32. `--device cuda` leaves the peer out and adds the forward passes of a
+ResNet-18 on the same batches.
 """
 
 import argparse
 import os
 import subprocess
-import sys
 import time
 import venv
 from collections.abc import Callable
@@ -61,13 +61,14 @@ def main() -> None:
 def _compare(
     images: NDArray[np.uint8], batches: list[Batch], peer: "Peer | None", arguments: argparse.Namespace
 ) -> None:
-    totals = [0.0, 0.0]
+    totals = np.zeros(3)
     forward = passes(batches) if arguments.device != "cpu" else 0.0
     if peer is not None:
         peer.take(images)
     for kind in arguments.kinds:
         cell = Corruption(kind, 3)
-        own, theirs = [], []
+        own: list[float] = []
+        theirs: list[tuple[float, float]] = []
         for _ in range(arguments.rounds + 1):  # the first warms up
             own.append(timed(lambda c=cell: ours(c, batches)))
             if peer is not None:
@@ -76,14 +77,19 @@ def _compare(
         totals[0] += found
         line = f"  {kind:<18} {1000 * found:9.1f}"
         if theirs:
-            other = min(theirs[1:])
-            totals[1] += other
-            line += f"  {1000 * other:9.1f}  {other / found:6.2f} ×"
+            others = np.min(theirs[1:], axis=0)
+            totals[1:] += others
+            line += _beside(found, others)
         if forward:
             line += f"  {found / forward:6.2f} of the forward passes of a ResNet-18 ({1000 * forward:.1f} ms)"
         print(line, flush=True)
-    tail = f"  {1000 * totals[1]:9.1f}  {totals[1] / totals[0]:6.2f} ×" if peer is not None else ""
+    tail = _beside(totals[0], totals[1:]) if peer is not None else ""
     print(f"  {'all of them':<18} {1000 * totals[0]:9.1f}{tail}")
+
+
+def _beside(own: float, others: NDArray[np.float64]) -> str:
+    """The peer's times, as bytes and as a batch, and how many of ours they are."""
+    return "".join(f"  {1000 * other:9.1f} {other / own:6.2f} ×" for other in others)
 
 
 def cells() -> list[Corruption]:
@@ -151,7 +157,7 @@ class Peer:
         python = folder / "bin" / "python"
         if not python.exists():
             venv.create(folder, with_pip=True)
-            install = [python, "-m", "pip", "install", "-q"]
+            install: list[str | Path] = [python, "-m", "pip", "install", "-q"]
             subprocess.run([*install, *PINS], check=True)
             # It asks for the OpenCV that needs a screen; both lie in one folder, and the last one installed stands.
             subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "opencv-python"], check=True)
@@ -169,9 +175,10 @@ class Peer:
         np.save(self._images, images)
         self._ask(f"load {self._images}")
 
-    def seconds(self, kind: str) -> float:
-        """What one corruption of severity 3 takes for all images."""
-        return float(self._ask(kind))
+    def seconds(self, kind: str) -> tuple[float, float]:
+        """What one corruption of severity 3 takes for all images: as bytes, and as a batch."""
+        alone, batch = map(float, self._ask(kind).split())
+        return alone, batch
 
     def _ask(self, line: str) -> str:
         if self._process.stdin is None or self._process.stdout is None:
@@ -197,4 +204,4 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     runtime.prepare()
-    sys.exit(main())
+    main()

@@ -94,7 +94,8 @@ class CorruptionRobustness:
 
     `corruptions` × `severities` are measured: without `corruptions`, all that are possible on the images. `conditions`
     are words of the operational domain such as "rain", each of which stands for cells of its own; with them and without
-    `corruptions`, only those cells are measured. Where corrupted data were given, their cells are measured instead.
+    `corruptions`, only those cells are measured. Corrupted data that were given take the place of their own cells, and
+    the others are made. What was given beside the nineteen is measured by itself, and is part of no mean.
     """
 
     corruptions: tuple[str, ...] = ()
@@ -121,8 +122,9 @@ class CorruptionRobustness:
         if not cells:
             return Ask((), ())
         claims = [Claim(metric.name, cell.scope) for cell in cells for metric in _of_cell(context.task)]
-        claims += [Claim(metric.name) for metric in _OVERALL]
-        claims += [_error_claim(role) for role in PAIR]
+        if any(cell.kind in KINDS for cell in cells):
+            claims += [Claim(metric.name) for metric in _OVERALL]
+            claims += [_error_claim(role) for role in PAIR]
         for condition, own in self._by_condition(cells).items():
             claims += [Claim(accuracy.DROP.name, _within(condition, cell)) for cell in own]
             claims.append(Claim(MEAN_DROP.name, (("condition", condition),)))
@@ -139,37 +141,35 @@ class CorruptionRobustness:
             conditions = [name for name, own in by_condition.items() if cell in own]
             if isinstance(trace, Trace) and isinstance(clean, Trace):
                 yield from _in_cell(cell, trace, clean, context.task, conditions)
-                sums.add(cell, trace, clean)
+                if cell.kind in KINDS:
+                    sums.add(cell, trace, clean)
             else:
                 why = trace if isinstance(trace, Missing) else clean
                 assert isinstance(why, Missing)
                 claims = [Claim(metric.name, cell.scope) for metric in _of_cell(context.task)]
                 claims += [Claim(accuracy.DROP.name, _within(name, cell)) for name in conditions]
                 yield from (Finding(claim, why) for claim in claims)
-                sums.fail(cell, why)
-        yield from sums.findings(clean, by_condition)
+                if cell.kind in KINDS:
+                    sums.fail(cell, why)
+        if any(cell.kind in KINDS for cell in cells):
+            yield from sums.findings(clean, by_condition)
 
     def cells(self, context: Context) -> tuple[Cell, ...]:
         """Every cell that is measured, in the order of the paper; none of items that are no images.
 
-        Raises AuditError for a corruption that is named, and not possible on these images, or not in the data given.
+        Raises AuditError for a corruption that is named, not given, and not possible on these images.
         """
         if not context.images:
             return ()
         given = _given(context.data)
-        wanted = self._wanted(given)
         cells = []
-        for (kind, severity), named in wanted.items():
-            if given:
-                obstacle = (
-                    "" if (kind, severity) in given else f"the corrupted data have no {kind} of severity {severity}"
-                )
-            else:
-                obstacle = KINDS[kind].obstacle(severity, context.shape)
+        for (kind, severity), named in self._wanted(given).items():
+            own = given.get((kind, severity))
+            obstacle = "" if own else _obstacle(kind, severity, context)
             if obstacle and named:
                 raise AuditError(obstacle, "Leave it out of [settings.corruption], or audit other images.")
             if not obstacle:
-                cells.append(Cell(kind, severity, given.get((kind, severity)) or Corruption(kind, severity)))
+                cells.append(Cell(kind, severity, own or Corruption(kind, severity)))
         return tuple(cells)
 
     def _wanted(self, given: Mapping[tuple[str, int], Clean]) -> dict[tuple[str, int], bool]:
@@ -179,9 +179,8 @@ class CorruptionRobustness:
             named |= {(kind, severity): True for kind, own in RISKS[condition].items() for severity in own}
         if named:
             return dict(sorted(named.items(), key=lambda each: (list(KINDS).index(each[0][0]), each[0][1])))
-        if given:
-            return dict.fromkeys((cell for cell in given if cell[1] in self.severities), False)
-        return dict.fromkeys(((kind, severity) for kind in KINDS for severity in self.severities), False)
+        further = [cell for cell in given if cell[0] not in KINDS and cell[1] in self.severities]
+        return dict.fromkeys([*((kind, severity) for kind in KINDS for severity in self.severities), *further], False)
 
     def _by_condition(self, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
         """The cells that stand for each condition."""
@@ -234,8 +233,10 @@ class Sums:
 
     def _mean_drop(self, scope: Scope, cells: Sequence[Cell], clean: Trace | Missing) -> Finding:
         failed = next((self._failed[cell] for cell in cells if cell in self._failed), None)
-        if failed is not None or isinstance(clean, Missing):
-            return Finding(Claim(MEAN_DROP.name, scope), failed or clean)  # type: ignore[arg-type]
+        if failed is not None:
+            return Finding(Claim(MEAN_DROP.name, scope), failed)
+        if isinstance(clean, Missing):
+            return Finding(Claim(MEAN_DROP.name, scope), clean)
         values = self._drop(cells).clip(-1.0, 1.0)
         return Finding(Claim(MEAN_DROP.name, scope), bounded(values, -1.0, 1.0), (self._working(cells, clean),))
 
@@ -300,6 +301,13 @@ def _in_cell(cell: Cell, trace: Trace, clean: Trace, task: TaskKind, conditions:
 def _within(condition: str, cell: Cell) -> Scope:
     """A cell as part of a condition."""
     return (("condition", condition), *cell.scope)
+
+
+def _obstacle(kind: str, severity: int, context: Context) -> str:
+    """Why a cell cannot be made from these images; '' where it can."""
+    if kind == "elastic_transform" and context.task is TaskKind.SEGMENTATION:
+        return "elastic_transform moves pixels to where the masks say that others are"
+    return KINDS[kind].obstacle(severity, context.shape)
 
 
 def _given(data: Sequence[DataName]) -> dict[tuple[str, int], Clean]:

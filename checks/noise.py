@@ -144,10 +144,12 @@ class NoiseSimilarity:
                 yield from _of_baseline(*traces, task, scope(each))
 
     def probes(self, context: Context) -> tuple[Noisy, ...]:
-        """One per kind and level, strongest last; raises AuditError where noise after normalisation has no unit."""
+        """One per kind and level, strongest last; raises AuditError for noise without a unit, or without pixels."""
         paper = self.preset == "lost-in-pruning"
         draws = (100 if paper else 1) if self.draws is None else self.draws
         usual = () if paper else USUAL
+        if self.salt_and_pepper and not context.images:
+            raise AuditError("salt and pepper strikes pixels, and these items are no images", "Leave it out.")
         normalised = (LOST_IN_PRUNING if paper else ()) if self.normalised is None else self.normalised
         uniform, gaussian = (usual if own is None else own for own in (self.uniform, self.gaussian))
         return (

@@ -74,14 +74,15 @@ MISS_INCREASE: Final = Metric(
     name="ood.miss_increase", title="More foreign items accepted", unit=Unit.POINTS, low=-1.0, high=1.0,
     better=Sense.AT_MOST, kind=Kind.PAIRED,
     meaning="ood.misses of the candidate minus those of the reference, on the same items, both at the reference's "
-    "threshold. It presupposes that the reference's monitor works: of foreign items it must find as large a share as "
-    "is asked of accuracy off the clean set.",
+    "threshold. It presupposes that the reference's monitor works: of foreign items it must find, and of test items "
+    "accept, as large a share as is asked of accuracy off the clean set.",
 )  # fmt: skip
 ALARM_INCREASE: Final = Metric(
     name="ood.false_alarm_increase", title="More test items rejected", unit=Unit.POINTS, low=-1.0, high=1.0,
     better=Sense.AT_MOST, kind=Kind.PAIRED,
     meaning="ood.false_alarms of the candidate minus those of the reference, on the same items, both at the threshold "
-    "of the reference.",
+    "of the reference. It presupposes that the reference's monitor works: of the test items it must accept as large a "
+    "share as is asked of accuracy off the clean set.",
 )  # fmt: skip
 _FIGURES: Final[Mapping[str, tuple[Metric, Metric, Callable[[NDArray[Any], NDArray[Any]], float], int]]] = {
     "auroc": (AUROC, AUROC_DROP, detection.auroc, 1),
@@ -209,25 +210,34 @@ def _alarms(clean: Trace | Missing, score: str, threshold: float | Missing) -> I
     for role in PAIR:
         yield Finding(Claim(ALARMS.name, _scope(score, ("role", role.value))), share(clean, rejected[role]))
     increase = paired(clean, rejected[Role.CANDIDATE], rejected[Role.REFERENCE])
-    yield Finding(Claim(ALARM_INCREASE.name, _scope(score)), increase, (working(clean),))
+    yield Finding(Claim(ALARM_INCREASE.name, _scope(score)), increase, (working(clean), _accepting(clean, rejected)))
 
 
 def _misses(
     clean: Trace | Missing, foreign: Trace | Missing, score: str, threshold: float | Missing, scope: Scope
 ) -> Iterator[Finding]:
     accepted = _beyond(foreign, score, threshold, np.greater_equal)
-    why = next((each for each in (accepted, foreign, clean) if isinstance(each, Missing)), None)
-    if why is not None or isinstance(accepted, Missing) or isinstance(foreign, Missing) or isinstance(clean, Missing):
-        assert why is not None
+    rejected = _beyond(clean, score, threshold, np.less)
+    why = next((each for each in (accepted, rejected) if isinstance(each, Missing)), None)
+    if why is not None:
         yield from (Finding(claim, why) for claim in _miss_claims(score, scope))
         return
+    assert not isinstance(accepted, Missing) and not isinstance(rejected, Missing)
+    assert isinstance(foreign, Trace) and isinstance(clean, Trace)
     for role in PAIR:
         own = _scope(score, ("role", role.value), *scope)
         yield Finding(Claim(MISSES.name, own), share(foreign, accepted[role]))
     increase = paired(foreign, accepted[Role.CANDIDATE], accepted[Role.REFERENCE])
     found = Proportion(int((~accepted[Role.REFERENCE]).sum()), len(foreign))
     monitor = Presupposition(found, working(clean).accuracy, 1 - ACCEPTED, what="share of foreign items found")
-    yield Finding(Claim(MISS_INCREASE.name, _scope(score, *scope)), increase, (working(clean), monitor))
+    sound = (working(clean), monitor, _accepting(clean, rejected))
+    yield Finding(Claim(MISS_INCREASE.name, _scope(score, *scope)), increase, sound)
+
+
+def _accepting(clean: Trace, rejected: Mapping[Role, NDArray[np.bool_]]) -> Presupposition:
+    """That the reference's monitor lets test items through: behind one that rejects all of them nothing gets worse."""
+    found = Proportion(int((~rejected[Role.REFERENCE]).sum()), len(clean))
+    return Presupposition(found, working(clean).accuracy, 1 - ACCEPTED, what="share of test items accepted")
 
 
 def _beyond(

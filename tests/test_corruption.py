@@ -1,5 +1,6 @@
 """The check on corrupted inputs: cells, what adds up over them, conditions, and ready-made data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import audit
 from audit.contracts import Context
 from audit.errors import AuditError
 from audit.evidence import Body
-from audit.types import DataRole
+from audit.types import DataRole, TaskKind
 from checks.corruption import CorruptionRobustness
+from checks.perturbations.corruptions.catalogue import KINDS
 from tests.world import CLASSES, CRITERION, INPUT, World, network, weights
 
 SETTINGS = '\n[settings.corruption]\ncorruptions = ["gaussian_noise", "contrast"]\nseverities = [1, 5]\n'
@@ -124,10 +126,14 @@ def test_items_that_are_no_images_have_no_corruptions() -> None:
 
 
 def given(world: World, x: np.ndarray, y: np.ndarray, severities: int = 5) -> None:
-    """A folder like CIFAR-10-C beside the test set."""
+    """A folder like CIFAR-10-C beside the test set; every severity has a row of its own, which no network reads."""
     folder = world.folder / "corrupted"
     folder.mkdir()
-    np.save(folder / "fog.npy", np.concatenate([x] * severities))
+    blocks = []
+    for severity in range(1, severities + 1):
+        blocks.append(x.copy())
+        blocks[-1][:, 5] = np.random.default_rng(severity).integers(0, 256, x[:, 5].shape)
+    np.save(folder / "fog.npy", np.concatenate(blocks))
     np.save(folder / "labels.npy", np.concatenate([y] * severities))
     world.audit.write_text(world.audit.read_text() + '\n[data.corrupted]\npath = "corrupted"\n')
 
@@ -139,13 +145,13 @@ def test_corrupted_data_take_the_place_of_made_ones(world: World) -> None:
     x[100:200, 1] = 0
     x[np.arange(100, 200), 1, (y[100:200] + 1) % CLASSES, 0] = 255
     given(world, x, y)
-    body = under(world, "\n[settings.corruption]\nseverities = [1, 2]\n", limit("corruption.mean_excess_drop"))
+    settings = '\n[settings.corruption]\ncorruptions = ["fog"]\nseverities = [1, 2]\n'
+    body = under(world, settings, limit("corruption.mean_excess_drop"))
     found = {finding.claim: finding for finding in body.findings}
     assert found[CELL.format("accuracy.drop", "fog", 2)].statistic == {
         "kind": "paired-difference", "b": 100, "c": 0, "n": 400,
     }  # fmt: skip
     assert found["corruption.mean_excess_drop"].estimate == pytest.approx(25)
-    assert CELL.format("accuracy.drop", "snow", 1) not in found
     assert {probe.data for probe in body.plan.probes} == {"test", "corrupted:fog:1", "corrupted:fog:2"}
 
 
@@ -156,11 +162,58 @@ def test_corrupted_items_must_be_the_test_items_in_their_order(world: World) -> 
         under(world, "\n[settings.corruption]\nseverities = [1]\n")
 
 
-def test_a_corruption_that_was_not_given_is_refused_by_name(world: World) -> None:
+def test_what_was_not_given_is_made(world: World) -> None:
+    """Else data of one corruption would excuse a candidate from all others."""
     stored = np.load(world.data)
     given(world, stored["x"], stored["y"])
-    with pytest.raises(AuditError, match="the corrupted data have no snow of severity 1"):
-        under(world, '\n[settings.corruption]\ncorruptions = ["snow"]\nseverities = [1]\n')
+    body = under(world, '\n[settings.corruption]\ncorruptions = ["snow", "fog"]\nseverities = [1]\n')
+    assert {CELL.format("accuracy.drop", kind, 1) for kind in ("snow", "fog")} <= values(body).keys()
+    assert {probe.data for probe in body.plan.probes} == {"test", "corrupted:fog:1"}
+
+
+def test_clean_items_are_no_corrupted_ones(world: World) -> None:
+    stored = np.load(world.data)
+    given(world, stored["x"], stored["y"])
+    np.save(world.folder / "corrupted" / "fog.npy", np.concatenate([stored["x"]] * 5))
+    with pytest.raises(AuditError, match="400 of its 400 items are items of the test set as they are"):
+        under(world)
+
+
+def test_one_severity_is_not_given_twice(world: World) -> None:
+    stored = np.load(world.data)
+    given(world, stored["x"], stored["y"])
+    path = world.folder / "corrupted" / "fog.npy"
+    np.save(path, np.concatenate([np.load(path)[:400]] * 5))
+    with pytest.raises(AuditError, match=r"fog.npy, severity 1 and .*fog.npy, severity 2 hold the same items"):
+        under(world)
+
+
+def test_items_that_come_twice_in_one_set_alone_are_refused(world: World) -> None:
+    stored = np.load(world.data)
+    given(world, stored["x"], stored["y"])
+    path = world.folder / "corrupted" / "fog.npy"
+    x, y = np.load(path), stored["y"]
+    one, other = (int(row) for row in np.flatnonzero(y == y[0])[:2])
+    x[other] = x[one]
+    np.save(path, x)
+    with pytest.raises(AuditError, match="items come twice in it that do not in the test set"):
+        under(world)
+
+
+def test_what_is_given_beside_the_nineteen_is_part_of_no_mean() -> None:
+    context = Context(("a", "b"), data=(DataRole.TEST, "corrupted:mist:2"))
+    check = CorruptionRobustness(severities=(2,))
+    assert [cell.kind for cell in check.cells(context)] == [*KINDS, "mist"]
+    only = replace(context, shape=(4, 32, 32))  # four channels: none of the nineteen is possible
+    assert {claim.id for claim in check.ask(only).claims} >= {CELL.format("accuracy.drop", "mist", 2)}
+    assert not [claim for claim in check.ask(only).claims if not claim.scope]
+
+
+def test_masks_stay_where_they_are_and_so_must_pixels() -> None:
+    context = Context(("a", "b"), task=TaskKind.SEGMENTATION)
+    assert "elastic_transform" not in {cell.kind for cell in CorruptionRobustness().cells(context)}
+    with pytest.raises(AuditError, match="the masks say that others are"):
+        CorruptionRobustness(corruptions=("elastic_transform",)).cells(context)
 
 
 def test_excess_is_paired_item_by_item_whatever_order_a_set_is_judged_in(world: World) -> None:
@@ -173,7 +226,7 @@ def test_excess_is_paired_item_by_item_whatever_order_a_set_is_judged_in(world: 
     x = stored["x"].copy()
     x[:, 3, 0, 0] ^= 1  # another item, and so another place in the judging order
     given(world, x, stored["y"])
-    body = under(world, "\n[settings.corruption]\nseverities = [1]\n")
+    body = under(world, '\n[settings.corruption]\ncorruptions = ["fog"]\nseverities = [1]\n')
     found = {finding.claim: finding for finding in body.findings}
     excess = found[CELL.format("corruption.excess_drop", "fog", 1)]
     assert found["accuracy.drop"].estimate != 0
@@ -184,12 +237,11 @@ def test_a_set_with_other_items_cannot_be_paired(tmp_path: Path) -> None:
     world = World(tmp_path / "w")
     stored = np.load(world.data)
     given(world, stored["x"][:300], stored["y"][:300])
-    body = under(world, "\n[settings.corruption]\nseverities = [1]\n")
-    missing = {finding.claim: finding.missing for finding in body.findings}
-    assert missing["corruption.mean_drop"] == "unaligned"
-    assert missing[CELL.format("accuracy.drop", "fog", 1)] is None
+    with pytest.raises(AuditError, match="300 items, the test set has 400"):
+        under(world)
 
 
 def test_given_cells_are_named_by_role() -> None:
     cells = CorruptionRobustness().cells(Context(("a", "b"), data=(DataRole.TEST, "corrupted:mist:2")))
-    assert [(cell.kind, cell.severity, cell.probe.data) for cell in cells] == [("mist", 2, "corrupted:mist:2")]
+    found = [(cell.kind, cell.severity, cell.probe.data) for cell in cells]
+    assert [each for each in found if each[2] != "test"] == [("mist", 2, "corrupted:mist:2")]

@@ -263,6 +263,13 @@ def test_without_an_edge_all_is_far() -> None:
     assert (edges._distance(torch.zeros(1, 8, 8, dtype=torch.bool)) == 20).all()
 
 
+def test_rounding_alone_is_no_change() -> None:
+    """Grey pictures stored in colour, off the grid of 8 bits: taking their colour away does nothing."""
+    grey = torch.rand(4, 1, 32, 32).expand(-1, 3, -1, -1).contiguous()
+    batch = Batch(manifest.item_ids(grey.numpy()), grey, None)
+    assert torch.equal(Corruption("saturate", 1).perturb(batch, PhiloxRng.of({})).x, grey)
+
+
 def test_the_generator_is_in_the_identity_of_a_probe() -> None:
     assert Corruption("fog", 3).canonical()["generator"] == GENERATOR
     assert f"generator {GENERATOR}" in Corruption("fog", 3).describe()

@@ -344,7 +344,7 @@ def test_data_in_memory_are_observed_by_name(tmp_path: Path, monkeypatch: pytest
     use(monkeypatch, seen := Seen(), Accuracy(), Functional(), Integrity())
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
     further = {
-        "shifted:night": Items(n=8, errors=0).arrays(),
+        "shifted:night": Items(n=8, seed=2, errors=0).arrays(),
         "out-of-distribution": Items(n=9, seed=1, errors=0).arrays()[0],
     }
     policy_file = World(tmp_path / "w").policy

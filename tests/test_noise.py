@@ -155,7 +155,8 @@ def test_means_over_draws_stay_in_their_range(world: World) -> None:
 
 
 def test_data_that_no_check_looks_at_are_named(world: World) -> None:
-    world.audit.write_text(world.audit.read_text() + '\n[data.shifted]\npath = "test.npz"\n')
+    Items(n=50, seed=5).save(world.folder / "night.npz")
+    world.audit.write_text(world.audit.read_text() + '\n[data.shifted]\npath = "night.npz"\n')
     body = audit.run(world.audit, pdf=False).evidence.body
     assert "the shifted data: given, and looked at by no check" in body.not_covered
 

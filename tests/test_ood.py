@@ -78,6 +78,19 @@ def test_a_monitor_that_is_blind_on_the_reference_proves_nothing(world: World) -
     assert "share of foreign items found" in part.detail
 
 
+def test_a_monitor_that_rejects_everything_proves_nothing(world: World) -> None:
+    """Calibration items are shown stronger than test items, so that the threshold lies above all of those."""
+    Items(n=200, seed=9).save(world.folder / "calibration.npz")
+    stored = np.load(world.data)
+    x = stored["x"].copy()
+    x[:, 0] //= 8
+    np.savez(world.data, **{**stored, "x": x})
+    claims = ALARMS.format("max_softmax"), MISSES.format("max_softmax")
+    body = monitored(world, foreign(300, 10), "".join(map(limit, claims)))
+    assert found(body, "ood.false_alarms@role=reference,score=max_softmax").estimate == 100
+    assert [decided(body, claim).reason for claim in claims] == ["reference-floor"] * 2
+
+
 def test_an_unsure_candidate_raises_false_alarms(world: World) -> None:
     network(world.candidate, weights(2.0))
     body = monitored(world, foreign(300, 10), limit(ALARMS.format("max_softmax")))

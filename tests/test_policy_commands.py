@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from audit import plan, policy, registry
+from audit import plan, policy, preparation, registry
 from audit.contracts import Context
 from audit.errors import AuditError
 from audit.plan import Asked
@@ -17,6 +17,7 @@ from audit.policy import PolicyFile, Source
 from audit.policy.checking import check
 from audit.policy.comparing import diff
 from audit.policy.explaining import GENERIC, Preview, generic, preview, show
+from audit.preparation import Agreed
 from audit.types import PAIR, TaskKind
 from tests.policies import HEAD, NOISE, Plan, criterion, noisy, waiver, written
 from tests.test_policy_binding import VARIANTS
@@ -245,7 +246,8 @@ def test_a_policy_is_for_its_tasks(name: str, task: TaskKind, meant: bool) -> No
     checks = registry.load_all(source.file.checks, source.file.settings)
     asked = plan.ask(checks, Context(() if task is TaskKind.REGRESSION else GENERIC.classes, PAIR, task=task))
     if meant:
-        assert policy.bind(source, asked, None).id == source.file.id
+        possible = preparation.possible(Agreed(source, checks), asked.context)
+        assert policy.bind(source, asked, None, possible=possible).id == source.file.id
         return
     with pytest.raises(AuditError, match=rf"{name}/\d' is for .*, not for {task}"):
         policy.bind(source, asked, None)
@@ -259,7 +261,9 @@ def test_built_in_policies_are_valid(name: str, roles: tuple[str, ...]) -> None:
     checks = registry.load_all(source.file.checks, source.file.settings)
     for task in source.file.tasks or (TaskKind.CLASSIFICATION, TaskKind.SEGMENTATION):
         for classes in [()] if task is TaskKind.REGRESSION else [GENERIC.classes, ("stop", "go")]:
-            record = policy.bind(source, plan.ask(checks, Context(classes, roles, task=task)), None)
+            asked = plan.ask(checks, Context(classes, roles, task=task))
+            possible = preparation.possible(Agreed(source, checks), asked.context)
+            record = policy.bind(source, asked, None, possible=possible)
             assert record.source == "built-in"
 
 

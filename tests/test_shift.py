@@ -64,6 +64,46 @@ def test_a_limit_where_possible_must_name_a_known_metric(world: World) -> None:
         audit.run(world.audit, pdf=False)
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "accuracy.drop@corrupton=fog,severity=*",
+        "accuracy.drop@corruption=fgo,severity=*",
+        "accuracy.drop@corruption=fog,severity=6",
+        "accuracy.drop@noise=uniform,level=3/255",
+        "accuracy.drop@shift=night,severity=1",
+    ],
+)
+def test_a_limit_where_possible_must_be_possible_somewhere(world: World, claim: str) -> None:
+    policy = world.policy.read_text().replace('"integrity"]', '"integrity", "shift", "corruption", "noise"]')
+    world.policy.write_text(policy + limit(claim, "where_possible = true\n"))
+    with pytest.raises(AuditError, match="no claim of this audit"):
+        audit.run(world.audit, pdf=False)
+
+
+def test_a_limit_where_possible_needs_its_check(world: World) -> None:
+    world.policy.write_text(world.policy.read_text() + limit("accuracy.drop@shift=*", "where_possible = true\n"))
+    with pytest.raises(AuditError, match="no claim of this audit"):
+        audit.run(world.audit, pdf=False)
+
+
+def test_of_a_limit_that_holds_in_part_the_rest_is_named(world: World) -> None:
+    policy = world.policy.read_text().replace('"integrity"]', '"integrity", "corruption"]')
+    settings, at, criteria = policy.partition("\n[[criterion]]")
+    settings += "\n[settings.corruption]\nseverities = [1, 4]\n"
+    more = limit("accuracy.drop@corruption=zoom_blur,severity=*", "where_possible = true\n")
+    world.policy.write_text(settings + at + criteria + more)
+    body = audit.run(world.audit, pdf=False).evidence.body
+    assert body.policy.left_out == ("accuracy.drop@corruption=zoom_blur,severity=1",)
+    assert "accuracy.drop@corruption=zoom_blur,severity=4" in {part.claim for part in body.policy.criteria}
+
+
+def test_shifted_items_may_not_be_test_items(world: World) -> None:
+    world.audit.write_text(world.audit.read_text() + '\n[data.shifted]\npath = "test.npz"\n')
+    with pytest.raises(AuditError, match="are items of the test set"):
+        audit.run(world.audit, pdf=False)
+
+
 def test_a_policy_all_of_whose_limits_are_left_out_passes_nothing(world: World) -> None:
     policy = world.policy.read_text().partition("\n[[criterion]]")[0].replace('"integrity"]', '"integrity", "shift"]')
     world.policy.write_text(policy + limit("accuracy.drop@shift=*", "where_possible = true\n"))

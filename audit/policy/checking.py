@@ -21,13 +21,7 @@ def check(source: Source, ask: Asks, today: date | None = None) -> tuple[AuditEr
     except AuditError as error:
         return (error,)
     resolution = resolve(source, asked, None, today)
-    return (*resolution.problems, *_never(source, resolution.record), *_undecided(source, resolution.record))
-
-
-def _never(source: Source, policy: PolicyRecord) -> Iterator[AuditError]:
-    """Criteria that are left out even where everything is possible."""
-    for claim in policy.left_out:
-        yield AuditError(f"{source.label}: {claim!r} names no claim of any audit", "Correct it, or remove it.")
+    return (*resolution.problems, *_undecided(source, resolution.record))
 
 
 def _undecided(source: Source, policy: PolicyRecord) -> Iterator[AuditError]:

@@ -41,17 +41,18 @@ class Expanded:
     problems: tuple[AuditError, ...]
 
 
-def expand(source: Source, promised: Sequence[Claim], metrics: Collection[str]) -> Expanded:
-    """One limit per claim; `metrics` are those of the checks that run, whether or not anything is promised of them.
+def expand(source: Source, promised: Sequence[Claim], possible: Collection[Claim] = ()) -> Expanded:
+    """One limit per claim; `possible` are those that the checks that run promise where everything is possible.
 
     The order is that of the file; within a criterion that of its lists, then that in which the claims are promised.
     A criterion that writes its claim out overrides one with `*` or `$name` for that claim; two of the latter that
     name the same claim, like two of the former, are an error. So is whatever names nothing: a list that no
     criterion uses, a criterion without a promised claim, a value of a list without one, a criterion all of whose
-    claims have a limit of their own. One that counts `where_possible` may name nothing, if its metric is known.
+    claims have a limit of their own. One that counts `where_possible` may be without claims that are promised where
+    everything is possible: each is left out by its name.
     """
     entries = range(len(source.file.criterion))
-    found = [part for index in entries for part in _limits(source, index, promised, metrics)]
+    found = [part for index in entries for part in _limits(source, index, promised, possible)]
     limits = [part for part in found if isinstance(part, Limit)]
     named = {limit.key for limit in limits if limit.explicit}
     kept = [limit for limit in limits if limit.explicit or limit.key not in named]
@@ -71,7 +72,7 @@ def as_written(source: Source) -> tuple[CriterionRecord, ...]:
 
 
 def _limits(
-    source: Source, index: int, promised: Sequence[Claim], metrics: Collection[str]
+    source: Source, index: int, promised: Sequence[Claim], possible: Collection[Claim]
 ) -> Iterator[Limit | LeftOut | AuditError]:
     """What one entry sets a limit on."""
     entry = source.file.criterion[index]
@@ -84,12 +85,21 @@ def _limits(
         return
     for part in pattern.written_out(lists):
         claims = [claim for claim in promised if part.matches(claim)]
-        if not claims and entry.where_possible and part.claim.metric in metrics:
-            yield LeftOut(part.claim.id)
-        elif not claims:
+        left_out = list(_left_out(part, claims, {*possible, *promised})) if entry.where_possible else []
+        yield from left_out
+        if not claims and not left_out:
             yield _nothing(where, entry.claim, part, promised)
         for claim in claims:
             yield Limit(entry.record(claim), index, pattern.explicit)
+
+
+def _left_out(part: Pattern, claims: Collection[Claim], possible: Collection[Claim]) -> Iterator[LeftOut]:
+    """What a criterion, or one value of its lists, is without: as it is written where that is everything."""
+    if claims:
+        missing = (claim.id for claim in possible if part.matches(claim) and claim not in claims)
+        yield from map(LeftOut, sorted(missing))
+    elif any(part.resembles(claim) for claim in possible):
+        yield LeftOut(part.claim.id)
 
 
 def _hint(claim: Claim, promised: set[str]) -> str:

@@ -26,9 +26,9 @@ GENERIC = Context(
 """What checks are asked in where no audit is at hand: ten classes, every role, data of every kind, colour images."""
 
 
-def generic(source: Source) -> Context:
-    """The same for the first task that a policy is for; where values are estimated, there are no classes."""
-    task = (source.file.tasks or (GENERIC.task,))[0]
+def generic(source: Source, task: TaskKind | None = None) -> Context:
+    """The same for a task, or the first one that a policy is for; where values are estimated, there are no classes."""
+    task = task or (source.file.tasks or (GENERIC.task,))[0]
     return replace(GENERIC, task=task, classes=() if task is TaskKind.REGRESSION else GENERIC.classes)
 
 

@@ -8,6 +8,8 @@ from audit.types import Claim
 
 ANY = "*"
 LIST = "$"
+NAMED_BY_DATA = frozenset({"set", "shift"})
+"""Keys of a scope whose values are names that the user gave to data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,15 @@ class Pattern:
             and [key for key, _ in claim.scope] == [key for key, _ in self.claim.scope]
             and all(mine in (ANY, theirs) for (_, mine), (_, theirs) in zip(self.claim.scope, claim.scope, strict=True))
         )
+
+    def resembles(self, claim: Claim) -> bool:
+        """Whether a claim is meant but for the name of its data set, which is the user's.
+
+        >>> Pattern.parse("accuracy.drop@shift=night").resembles(Claim.parse("accuracy.drop@shift=shifted"))
+        True
+        """
+        own = tuple((key, ANY if key in NAMED_BY_DATA else value) for key, value in self.claim.scope)
+        return Pattern(Claim(self.claim.metric, own)).matches(claim)
 
 
 def special(text: str) -> bool:

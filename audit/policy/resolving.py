@@ -1,6 +1,6 @@
 """Binding a policy to a plan: every limit names a promised claim, in its unit, and can be kept and broken."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -24,23 +24,36 @@ class Resolution:
     problems: tuple[AuditError, ...]
 
 
-def bind(source: Source, asked: Asked, declared: float | None, today: date | None = None) -> PolicyRecord:
+def bind(
+    source: Source,
+    asked: Asked,
+    declared: float | None,
+    today: date | None = None,
+    possible: Collection[Claim] = (),
+) -> PolicyRecord:
     """The policy with every limit in force, bound to what the checks promise.
 
     `declared` is the reference's accuracy by the audit file, in percent. `today`, by default the date in UTC,
-    decides which waivers have expired. Raises AuditError for the first thing that does not fit.
+    decides which waivers have expired. `possible` are the claims that the checks promise where everything is possible.
+    Raises AuditError for the first thing that does not fit.
     """
-    resolution = resolve(source, asked, declared, today)
+    resolution = resolve(source, asked, declared, today, possible)
     for problem in resolution.problems:
         raise problem
     return resolution.record
 
 
-def resolve(source: Source, asked: Asked, declared: float | None, today: date | None = None) -> Resolution:
+def resolve(
+    source: Source,
+    asked: Asked,
+    declared: float | None,
+    today: date | None = None,
+    possible: Collection[Claim] = (),
+) -> Resolution:
     """As `bind`, with all problems together."""
     floor = source.file.reference_floor.resolve(asked.context, declared)
     always = standing.criteria(asked.context, floor)
-    expanded = expand(source, tuple(asked.claims), asked.metrics.keys())
+    expanded = expand(source, tuple(asked.claims), possible)
     own = tuple(_judged(limit.record, asked.metrics) for limit in expanded.limits)
     problems = (
         *_unmeant(source, asked.context.task),

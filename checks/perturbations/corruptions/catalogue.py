@@ -38,7 +38,7 @@ KINDS: Final = {
     for kind in (
         Kind("gaussian_noise", "noise"),
         Kind("shot_noise", "noise"),
-        Kind("impulse_noise", "noise", smallest=(20, 16, 12, 8, 8), min_effect=0.9),
+        Kind("impulse_noise", "noise", smallest=(28, 20, 16, 12, 12)),
         Kind("speckle_noise", "noise"),
         Kind("defocus_blur", "blur"),
         Kind("glass_blur", "blur"),
@@ -49,7 +49,7 @@ KINDS: Final = {
         Kind("frost", "weather"),
         Kind("fog", "weather"),
         Kind("brightness", "weather"),
-        Kind("spatter", "weather", smallest=(16, 12, 12, 16, 12), min_effect=0.9),
+        Kind("spatter", "weather", smallest=(20, 16, 12, 20, 16)),
         Kind("contrast", "digital"),
         Kind("elastic_transform", "digital"),
         Kind("pixelate", "digital"),
