@@ -17,7 +17,7 @@ from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.errors import AuditError
 from audit.findings import Exact, Finding, Kind, Metric, Missing, Presupposition
 from audit.types import PAIR, Claim, DataName, DataRole, Role, Scope, Sense, TaskKind, Unit, label_of, role_of
-from checks import accuracy, functional
+from checks import accuracy, elsewhere
 from checks.accuracy import working
 from checks.methods import bounded
 from checks.perturbations.clean import CLEAN, Clean
@@ -62,16 +62,11 @@ WORST: Final = Metric(
     "what is proven is each cell, by its own criterion.",
 )  # fmt: skip
 _OVERALL: Final = (MEAN_DROP, MEAN_EXCESS, MCE, WORST)
-_TASKS: Final = (TaskKind.CLASSIFICATION, TaskKind.CONTROL)
-"""One for each kind of distance."""
 
 
 def _of_cell(task: TaskKind) -> tuple[Metric, ...]:
     """What is measured in each cell."""
-    return (
-        accuracy.REFERENCE, accuracy.CANDIDATE, accuracy.DROP, EXCESS_DROP, functional.AGREEMENT, functional.EXCESS,
-        *functional.means(task).values(),
-    )  # fmt: skip
+    return (*elsewhere.metrics(task), EXCESS_DROP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +109,7 @@ class CorruptionRobustness:
     name: ClassVar[str] = "corruption"
     summary: ClassVar[str] = "loss of accuracy, excess loss and changed decisions under nineteen corruptions"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        *dict.fromkeys(metric for task in _TASKS for metric in _of_cell(task)), *_OVERALL, MEAN_ERROR,
+        *dict.fromkeys(metric for task in elsewhere.TASKS for metric in _of_cell(task)), *_OVERALL, MEAN_ERROR,
     )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
@@ -283,13 +278,11 @@ def _lost(trace: Trace) -> NDArray[np.float64]:
 
 
 def _in_cell(cell: Cell, trace: Trace, clean: Trace, task: TaskKind, conditions: Sequence[str]) -> Iterator[Finding]:
-    for finding in accuracy.right(trace, cell.scope, clean):
+    for finding in elsewhere.findings(trace, clean, task, cell.scope):
         yield finding
         if finding.claim.metric == accuracy.DROP.name:
             for name in conditions:
                 yield Finding(Claim(accuracy.DROP.name, _within(name, cell)), finding.statistic, finding.presupposes)
-    yield from functional.decisions(trace, cell.scope, clean)
-    yield from functional.distances(trace, task, cell.scope, clean)
     lost = in_line(trace, clean, _lost(trace).repeat(trace.draws))
     if isinstance(lost, Missing):
         yield Finding(Claim(EXCESS_DROP.name, cell.scope), lost)

@@ -17,7 +17,7 @@ from audit.contracts import Ask, Context, LedgerView, Trace
 from audit.errors import AuditError
 from audit.findings import Finding, Kind, Metric, Missing
 from audit.types import Claim, Role, Scope, Sense, TaskKind, Unit
-from checks import accuracy, functional
+from checks import elsewhere, functional
 from checks.accuracy import working
 from checks.methods import bounded, mean, share
 from checks.perturbations.clean import CLEAN, Clean
@@ -55,14 +55,6 @@ EXCESS_DEVIATION: Final = Metric(
 )  # fmt: skip
 
 
-def _of_both(task: TaskKind) -> tuple[Metric, ...]:
-    """What is measured of the pair under each noise."""
-    return (
-        accuracy.REFERENCE, accuracy.CANDIDATE, accuracy.DROP, functional.AGREEMENT, functional.EXCESS,
-        *functional.means(task).values(),
-    )  # fmt: skip
-
-
 def _yard_stick(task: TaskKind) -> tuple[str, Metric, Metric]:
     """The pair column that the baseline is compared by, its mean, and how much the candidate exceeds it."""
     if task in functional.VALUED:
@@ -73,9 +65,6 @@ def _yard_stick(task: TaskKind) -> tuple[str, Metric, Metric]:
 def _with_baseline(task: TaskKind) -> tuple[Metric, ...]:
     return (BASELINE_AGREEMENT, *_yard_stick(task)[1:])
 
-
-_TASKS: Final = (TaskKind.CLASSIFICATION, TaskKind.CONTROL)
-"""One for each kind of distance."""
 
 Strength = Annotated[float, Field(gt=0, le=PIXEL)]
 Strengths = tuple[Strength, ...]
@@ -117,12 +106,14 @@ class NoiseSimilarity:
     name: ClassVar[str] = "noise"
     summary: ClassVar[str] = "loss of accuracy, decisions that changed and distances under uniform and Gaussian noise"
     metrics: ClassVar[tuple[Metric, ...]] = tuple(
-        dict.fromkeys(metric for task in _TASKS for metric in (*_of_both(task), *_with_baseline(task)))
+        dict.fromkeys(
+            metric for task in elsewhere.TASKS for metric in (*elsewhere.metrics(task), *_with_baseline(task))
+        )
     )
 
     def ask(self, context: Context, /) -> Ask:
         of_baseline = _with_baseline(context.task) if Role.BASELINE in context.roles else ()
-        measured, probes = (*_of_both(context.task), *of_baseline), self.probes(context)
+        measured, probes = (*elsewhere.metrics(context.task), *of_baseline), self.probes(context)
         claims = [Claim(metric.name, scope(probe)) for probe in probes for metric in measured]
         claims += [Claim(metric.name) for metric in of_baseline]
         return Ask((CLEAN, *probes), tuple(claims))
@@ -133,9 +124,9 @@ class NoiseSimilarity:
         for probe in probes:
             trace = ledger.trace(probe)
             if isinstance(trace, Trace) and isinstance(clean, Trace):
-                yield from _of_pair(trace, clean, task, scope(probe))
+                yield from elsewhere.findings(trace, clean, task, scope(probe))
             else:
-                yield from _missing(_of_both(task), scope(probe), clean, trace)
+                yield from elsewhere.missing(elsewhere.metrics(task), scope(probe), clean, trace)
         if Role.BASELINE in context.roles:
             every: tuple[Noisy | Clean, ...] = (CLEAN, *probes)
             yard_stick = ledger.trace(CLEAN, Role.BASELINE)
@@ -176,34 +167,22 @@ def scope(probe: Noisy | Clean) -> Scope:
     return () if isinstance(probe, Clean) else (("level", probe.label), ("noise", probe.kind))
 
 
-def _of_pair(trace: Trace, clean: Trace, task: TaskKind, scope: Scope) -> Iterator[Finding]:
-    yield from accuracy.right(trace, scope, clean)
-    yield from functional.decisions(trace, scope, clean)
-    yield from functional.distances(trace, task, scope, clean)
-
-
 def _of_baseline(
     candidate: Trace | Missing, baseline: Trace | Missing, clean: Trace | Missing, task: TaskKind, scope: Scope
 ) -> Iterator[Finding]:
     """Which of the two is closer to the reference; `clean` is the baseline's trace without noise."""
     column, own, excess = _yard_stick(task)
     if not (isinstance(candidate, Trace) and isinstance(baseline, Trace) and isinstance(clean, Trace)):
-        yield from _missing(_with_baseline(task), scope, candidate, baseline, clean)
+        yield from elsewhere.missing(_with_baseline(task), scope, candidate, baseline, clean)
         return
     far, near = (mean(trace, trace.columns[column], own).values for trace in (candidate, baseline))
     farther = np.clip(np.subtract(far, near), excess.low, excess.high)
     yield Finding(Claim(BASELINE_AGREEMENT.name, scope), share(baseline, baseline.columns["agree"]))
     yield Finding(Claim(own.name, scope), mean(baseline, baseline.columns[column], own))
-    elsewhere = clean if scope else None
+    base = clean if scope else None
     yield Finding(
         Claim(excess.name, scope),
         bounded(farther, excess.low, excess.high),
         # Everything is closer to its parent than a yard-stick that does not work.
-        presupposes=tuple(working(baseline, elsewhere, role) for role in (Role.REFERENCE, Role.BASELINE)),
+        presupposes=tuple(working(baseline, base, role) for role in (Role.REFERENCE, Role.BASELINE)),
     )
-
-
-def _missing(metrics: tuple[Metric, ...], scope: Scope, *traces: Trace | Missing) -> Iterator[Finding]:
-    """Findings without a value, for the first reason there is."""
-    why = next(trace for trace in traces if isinstance(trace, Missing))
-    yield from (Finding(Claim(metric.name, scope), why) for metric in metrics)

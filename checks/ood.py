@@ -171,7 +171,7 @@ def _scored(trace: Trace | Missing, score: str, role: Role) -> NDArray[np.float6
         return trace
     values: NDArray[np.float64] = trace.columns[f"{score}_{role}"]
     if np.isnan(values).any():
-        return Missing("no-logits", f"the {role} gives probabilities, of which {score} cannot be told")
+        return Missing("no-logits", f"the {role} gives no logits, so that its {score} cannot be told")
     return values
 
 

@@ -6,24 +6,13 @@ nothing can be paired with them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from audit.contracts import Ask, Context, LedgerView, Trace
-from audit.findings import Finding, Metric, Missing
-from audit.types import Claim, DataRole, Scope, TaskKind, label_of, role_of
-from checks import accuracy, functional
+from audit.findings import Finding, Metric
+from audit.types import Claim, DataRole, Scope, label_of, role_of
+from checks import elsewhere
 from checks.perturbations.clean import CLEAN, Clean
-
-_TASKS: Final = (TaskKind.CLASSIFICATION, TaskKind.CONTROL)
-"""One for each kind of distance."""
-
-
-def _of_set(task: TaskKind) -> tuple[Metric, ...]:
-    """What is measured on each set."""
-    return (
-        accuracy.REFERENCE, accuracy.CANDIDATE, accuracy.DROP, functional.AGREEMENT, functional.EXCESS,
-        *functional.means(task).values(),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,24 +21,22 @@ class Shift:
 
     name: ClassVar[str] = "shift"
     summary: ClassVar[str] = "loss of accuracy and changed decisions on labelled data from other conditions"
-    metrics: ClassVar[tuple[Metric, ...]] = tuple(dict.fromkeys(metric for task in _TASKS for metric in _of_set(task)))
+    metrics: ClassVar[tuple[Metric, ...]] = tuple(
+        dict.fromkeys(metric for task in elsewhere.TASKS for metric in elsewhere.metrics(task))
+    )
 
     def ask(self, context: Context, /) -> Ask:
         sets = _sets(context)
-        claims = [Claim(metric.name, scope) for scope in sets for metric in _of_set(context.task)]
+        claims = [Claim(metric.name, scope) for scope in sets for metric in elsewhere.metrics(context.task)]
         return Ask((CLEAN, *sets.values()) if sets else (), tuple(claims))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         for scope, probe in _sets(context).items():
             trace, clean = ledger.trace(probe), ledger.trace(CLEAN)
             if isinstance(trace, Trace) and isinstance(clean, Trace):
-                yield from accuracy.right(trace, scope, clean)
-                yield from functional.decisions(trace, scope, clean)
-                yield from functional.distances(trace, context.task, scope, clean)
+                yield from elsewhere.findings(trace, clean, context.task, scope)
             else:
-                why = trace if isinstance(trace, Missing) else clean
-                assert isinstance(why, Missing)
-                yield from (Finding(Claim(metric.name, scope), why) for metric in _of_set(context.task))
+                yield from elsewhere.missing(elsewhere.metrics(context.task), scope, trace, clean)
 
 
 def _sets(context: Context) -> dict[Scope, Clean]:
