@@ -76,7 +76,7 @@ def _unused(plan: PlanFile) -> Iterator[str]:
 
 def _left_out(policy: PolicyRecord) -> Iterator[str]:
     """What the policy limits where it can, and could not here."""
-    yield from (f"{claim}: limited by the policy, and not possible with these data" for claim in policy.left_out)
+    yield from (f"{claim}: limited by the policy, and not possible with the data given" for claim in policy.left_out)
 
 
 def _settled(model: ModelRecord, outputs: Mapping[Role, OutputKind | Missing]) -> ModelRecord:

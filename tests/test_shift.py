@@ -54,7 +54,7 @@ def test_a_limit_where_possible_is_left_out_by_name(world: World) -> None:
     world.policy.write_text(policy + limit("accuracy.drop@shift=*", "where_possible = true\n"))
     body = audit.run(world.audit, pdf=False).evidence.body
     assert body.policy.left_out == ("accuracy.drop@shift=*",)
-    assert "accuracy.drop@shift=*: limited by the policy, and not possible with these data" in body.not_covered
+    assert "accuracy.drop@shift=*: limited by the policy, and not possible with the data given" in body.not_covered
 
 
 def test_a_limit_where_possible_must_name_a_known_metric(world: World) -> None:

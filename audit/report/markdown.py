@@ -28,7 +28,7 @@ def render(evidence: Evidence) -> str:
         escape(sentences.headline(evidence, found)),
     ]
     if left_out := sentences.left_out(body.policy):
-        parts.append(f"{left_out}, because these data cannot have them.")
+        parts.append(f"{left_out}, because no data were given that can have them.")
     if not_for_release(evidence):
         kind = " Exploratory." if body.verdict.exploratory else ""
         parts.append(f"**NOT FOR RELEASE.**{kind} {' '.join(map(escape, body.deviations))}".rstrip())

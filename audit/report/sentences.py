@@ -179,7 +179,7 @@ def floor(policy: PolicyRecord) -> str:
 
 
 def left_out(policy: PolicyRecord) -> str:
-    """How many criteria the policy leaves out because the data cannot have them; empty where none."""
+    """How many criteria the policy leaves out because no data were given that can have them; empty where none."""
     number = len(policy.left_out)
     what = "1 criterion" if number == 1 else f"{numbers.count(number)} criteria"
     return f"Left out by the policy: {what}" if number else ""

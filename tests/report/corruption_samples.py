@@ -114,7 +114,7 @@ def with_findings(
     every = (*body.findings, *findings)
     plan = body.plan.model_copy(update={"claims": len(every), "sha256": "0" * 64})
     digest = grounds.plan_digest(plan, [each.claim for each in every])
-    not_covered = tuple(f"{claim}: limited by the policy, and not possible with these data" for claim in left_out)
+    not_covered = tuple(f"{claim}: limited by the policy, and not possible with the data given" for claim in left_out)
     baseline = body.models[0].model_copy(update={"role": "baseline", "sha256": "b00d" * 16})
     changed = {
         "models": (*body.models, baseline),

@@ -53,7 +53,9 @@ def test_what_blocks_is_told_before_a_long_list_of_what_passed(corrupted: Eviden
 
 
 def test_what_the_policy_left_out_is_counted(corrupted: Evidence, passing: Evidence) -> None:
-    assert "Left out by the policy: 2 criteria, because these data cannot have them." in markdown.render(corrupted)
+    assert "Left out by the policy: 2 criteria, because no data were given that can have them." in markdown.render(
+        corrupted
+    )
     assert "Left out" not in markdown.render(passing)
 
 
