@@ -64,7 +64,7 @@ class Corruption:
         found = operation(x, constants, Draws(rng, batch))
         if found.is_floating_point():
             found = found.add(_ROUNDING).floor_().clamp_(0, LEVELS)
-        made = found.to(torch.float32, memory_format=torch.contiguous_format).div_(LEVELS)
+        made = found.to(torch.float32).div_(LEVELS)
         # What is left as it was is not changed by having been rounded to 8 bits: a dead corruption must show.
         same = (found == x).flatten(1).all(1)
         made[same] = batch.x[same]

@@ -46,7 +46,7 @@ def jpeg_compression(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
         file = BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=int(constants[0]))
         image[:] = np.asarray(Image.open(file))
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(x.device)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(x.device)
 
 
 def pixelate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
