@@ -63,9 +63,10 @@ class Corruption:
         operation = getattr(import_module(f"{__name__}.{KINDS[self.kind].group}"), self.kind)
         found = operation(x, constants, Draws(rng, batch))
         if found.is_floating_point():
-            found = found.add(_ROUNDING).floor_().clamp_(0, LEVELS)
+            found = found.add_(_ROUNDING).floor_().clamp_(0, LEVELS)
         made = found.to(torch.float32).div_(LEVELS)
         # What is left as it was is not changed by having been rounded to 8 bits: a dead corruption must show.
-        same = (found == x).flatten(1).all(1)
-        made[same] = batch.x[same]
+        if (found[..., 0, :] == x[..., 0, :]).flatten(1).all(1).any():
+            same = (found == x).flatten(1).all(1)
+            made[same] = batch.x[same]
         return Perturbed(made, {})
