@@ -70,9 +70,9 @@ def possible(agreed: Agreed, context: Context) -> frozenset[Claim]:
     found: set[Claim] = set()
     for task in agreed.policy.file.tasks or (context.task,):
         best = generic(agreed.policy, task)
-        classes = context.classes if task is context.task else best.classes
+        best = replace(best, classes=best.classes and (context.classes or best.classes), data=(*context.data, *more))
         with suppress(AuditError):  # settings for images of another kind: then less is excused
-            found |= plan.ask(agreed.checks, replace(best, classes=classes, data=(*context.data, *more))).claims.keys()
+            found |= plan.ask(agreed.checks, best).claims.keys()
     return frozenset(found)
 
 

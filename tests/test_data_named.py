@@ -340,6 +340,14 @@ def test_data_in_memory_have_such_names_too(tmp_path: Path, monkeypatch: pytest.
         audit.compare(model, model, Items(n=40).arrays(), further={name: Items(n=8).arrays()}, out=tmp_path, pdf=False)
 
 
+def test_a_set_without_a_name_stands_beside_none_with_one(tmp_path: Path) -> None:
+    """Else two sets would share one claim, and one of them would be measured by nobody."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    further = {"shifted": Items(n=8, seed=2).arrays(), "shifted:shifted": Items(n=8, seed=3).arrays()}
+    with pytest.raises(AuditError, match="'shifted' stands beside 'shifted:shifted'"):
+        audit.compare(model, model, Items(n=40).arrays(), further=further, out=tmp_path, pdf=False)
+
+
 def test_data_in_memory_are_observed_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, seen := Seen(), Accuracy(), Functional(), Integrity())
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))

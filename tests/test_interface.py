@@ -315,7 +315,9 @@ def test_class_names_in_a_file(tmp_path: Path, form: str, key: str) -> None:
     assert "have other names: number 3 is 'other' and 'else'" in refusal(path, replace(SLOT, classes=renamed))
 
 
-@pytest.mark.parametrize("text", ["", "[", "__import__('os')", "{0: 'a', 2: 'b'}", "[1, 2, 3, 4]", "a,b,c,d", "7"])
+@pytest.mark.parametrize(
+    "text", ["", "[", "__import__('os')", "{0: 'a', 2: 'b'}", "[1, 2, 3, 4]", "a,b,c,d", "7", "{[]: 1}", "{1: []}"]
+)
 def test_what_names_no_class_is_no_name(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "a.onnx", linear(), metadata={"names": text})
     assert load(path).class_names == ()

@@ -8,13 +8,14 @@ import torch
 
 import audit
 from audit import plan
-from audit.contracts import Batch
+from audit.contracts import Batch, Context
 from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.ledger import Ledger
 from audit.perturbing import BrokenProbeError, Scratch, Verified
 from audit.randomness import PhiloxRng
 from audit.types import Role
+from checks.noise import NoiseSimilarity
 from checks.perturbations.noise import NormalisedNoise, SaltAndPepper
 from tests.world import CLASSES, INPUT, Items, Scores, World, network, weights
 
@@ -350,6 +351,16 @@ def test_salt_and_pepper_strikes_its_share_of_the_pixels() -> None:
     assert float(black.mean()) == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 51200) ** 0.5)
     assert float(white.mean()) == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 51200) ** 0.5)
     assert ((made == 0.5) | (black == 1) | (white == 1)).all()
+
+
+def test_noise_in_units_of_pixels_is_not_for_items_that_have_none() -> None:
+    features = Context(("a", "b"), shape=(3, 1, 1), images=False)
+    for check, said in (
+        (NoiseSimilarity(salt_and_pepper=(0.1,)), "are no images"),
+        (NoiseSimilarity(normalised=(0.1,)), "the std of 3 channels is not known"),
+    ):
+        with pytest.raises(AuditError, match=said):
+            check.probes(features)
 
 
 def test_the_candidate_is_compared_with_the_baseline_at_every_level(world: World) -> None:

@@ -160,6 +160,22 @@ def test_where_one_cannot_be_expanded_both_are_compared_as_written(tmp_path: Pat
     assert lines == ("added    recall.drop@class=stop sign: ≤ 5 points, required",)
 
 
+@pytest.mark.parametrize(
+    ("claim", "sound"),
+    [
+        ("accuracy.drop@shift=night", True),
+        ("ood.miss_increase@score=max_softmax,set=svhn", True),
+        ("ood.miss_increase@score=max_softmix,set=svhn", False),
+        ("accuracy.drop@corruption=fgo,severity=1", False),
+    ],
+)
+def test_names_of_data_are_the_users_and_others_are_known(tmp_path: Path, claim: str, sound: bool) -> None:
+    head = 'format = "prune-audit/policy/1"\nid = "house/1"\nalpha = 0.05\n'
+    source = written(tmp_path, DROP, criterion(claim, 5.0, "where_possible = true\n"), head=head)
+    found = [problem.what for problem in check(source, real)]
+    assert (found, sound) == ([], True) or (not sound and "names no claim" in found[0])
+
+
 def problems(folder: Path, *parts: str, head: str = HEAD) -> list[str]:
     return [found.what for found in check(written(folder, *parts, head=head), ask, date(2030, 6, 1))]
 

@@ -338,6 +338,15 @@ def test_noise_moves_features_by_parts_of_their_ranges(tmp_path: Path) -> None:
     assert 1 < estimates(case.run())["reference.accuracy@level=8/255,noise=uniform"] < 60
 
 
+def test_a_preprocessing_of_features_is_no_unit_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its std is in units of the data: noise in units of it would be as many times too strong as the range is wide."""
+    case = regression(tmp_path)
+    case.audit = '[data.test]\npath = "test.npz"\n[preprocessing]\nstd = [2.0, 2.0, 2.0]\n'
+    monkeypatch.setattr("tests.test_tasks.POLICY", POLICY.replace("uniform = [8]", "normalised = [0.1]"))
+    with pytest.raises(AuditError, match="the std of 3 channels is not known"):
+        case.run()
+
+
 def test_a_tolerance_that_everything_keeps_is_refused(tmp_path: Path) -> None:
     case = regression(tmp_path)
     case.settings = 'kind = "regression"\nabsolute = 1e6'

@@ -126,7 +126,7 @@ def _class_names(model: Any) -> tuple[str, ...]:
     found = next((held[key] for key in _NAMES if key in held), "").strip()
     try:
         value = ast.literal_eval(found)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         value = found.splitlines() if "\n" in found else ()
     if isinstance(value, dict):
         turned = all(isinstance(index, int) for index in value.values())
