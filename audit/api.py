@@ -202,23 +202,24 @@ class _Course:
             opened = self.portion.of(opening(), agreed.checks)
         with self.clock.stage("prepare"):
             asked, fixed = preparation.prepare(opened, terms, agreed)
+            opened = opened.sampled(data.role for data in fixed.data)
         plan.require_place(self.folder)  # before the lock, which makes the folder
         lenders = [_lender(lender) for lender in self.reuse]
         with storage.lock(self.folder):
             plan.fix(fixed, self.folder)
             ledger = Ledger(self.folder / LEDGER, lenders)
             ledger.repair()
-            passes = self._observe(opened, fixed, asked, ledger)
+            observer = self._observe(opened, fixed, asked, ledger)
             del opened
             self.progress("deciding", 0, 0)
             with self.clock.stage("decide"):
                 body = _judge(fixed, asked, ledger, exploratory=False)
-            record = evidence.seal(body, _run(fixed, self.clock, passes, ledger, self.command))
+            record = evidence.seal(body, _run(fixed, self.clock, observer, ledger, self.command))
             written = files.write_all(record, self.folder, pdf=self.pdf)
         lost = sentences.lost_reuse(fixed.plan.probes)
         return Outcome(record, self.folder, written.paths, (*written.notices, *([lost] if lost else ())))
 
-    def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Counter[Role]:
+    def _observe(self, opened: Subjects, fixed: PlanFile, asked: Asked, ledger: Ledger) -> Observer:
         with self.clock.stage("observe"):
             task = tasks.of(fixed.plan.task)
             observer = Observer(
@@ -227,7 +228,7 @@ class _Course:
             )  # fmt: skip
             observer.observe(asked.probes)
             opened.verify_unchanged()
-        return observer.passes
+        return observer
 
 
 def judge(
@@ -265,7 +266,7 @@ def judge(
         ledger = Ledger(folder / LEDGER)
         # The keys of the ledger are those of the program that observed; the verdict is that of this one.
         body = _judge(other, asked, ledger, exploratory=exploratory).model_copy(update={"tool": tool})
-    record = evidence.seal(body, _run(other, clock, Counter(), ledger, command))
+    record = evidence.seal(body, _run(other, clock, None, ledger, command))
     suffix = f"judge-{policy.slug(other.policy.id)}" if exploratory else "judge"
     target = Path(out) if out is not None else folder / suffix
     if storage.exists(target / plan.FILE):
@@ -311,12 +312,16 @@ def _judge(fixed: PlanFile, asked: Asked, ledger: Ledger, *, exploratory: bool) 
     return assemble.body(fixed, asked, findings, decisions, outputs, exploratory=exploratory)
 
 
-def _run(fixed: PlanFile, clock: Clock, passes: Counter[Role], ledger: Ledger, command: Sequence[str]) -> Run:
+def _run(fixed: PlanFile, clock: Clock, observer: Observer | None, ledger: Ledger, command: Sequence[str]) -> Run:
+    passes: Mapping[Role, int] = Counter() if observer is None else observer.passes
+    seconds = {} if observer is None else observer.attack_seconds
+    items = {probe.name: fixed.dataset(probe.data).items for probe in fixed.plan.probes}
     return Run(
         started=clock.started,
         finished=_now(),
         seconds=clock.seconds,
         passes={model.role: passes[Role(model.role)] for model in fixed.models},
+        attacks={name: round(1000 * taken / items[name], 3) for name, taken in seconds.items()},
         reused=tuple(ledger.borrowed),
         host=runtime.host(),
         packages=runtime.packages(),

@@ -16,6 +16,8 @@ from audit.types import OutputKind, Role
 
 _PLAIN, _ADVERSE = "plain.", "adverse."  # how the names of stored pair columns begin
 _OTHER = "other"
+OWN = "own."
+"""How the names of the probe's own columns begin."""
 _NORMALISED = (OutputKind.PROBABILITIES, OutputKind.LOG_PROBABILITIES)
 
 
@@ -85,6 +87,11 @@ def pair_columns(stored: Columns, *, adverse: bool) -> Columns:
     """The pair columns of one view among what `compared` gave."""
     turned = _with_prefix(stored, _ADVERSE) if adverse else {}
     return {**_with_prefix(stored, _PLAIN), **turned}
+
+
+def own_columns(stored: Columns) -> Columns:
+    """The probe's own columns."""
+    return _with_prefix(stored, OWN)
 
 
 def census(stored: Columns, role: Role) -> Census:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audit.dataset import Ids, Manifest
 from audit.digest import Json
 from audit.findings import Finding, Metric, Missing
-from audit.gradients import Gradients
+from audit.gradients import Gradients, Victim
 from audit.parity import Parity
 from audit.structure import Structure
 from audit.types import PAIR, Claim, DataName, DataRole, OutputKind, Role, TaskKind
@@ -135,8 +135,8 @@ class Model(Protocol):
         """What its weights really are; Missing where that cannot be told."""
         ...
 
-    def gradients(self, x: "Tensor", /) -> Gradients | Missing:
-        """Whether its gradients at items like these can be trusted; Missing where it has none."""
+    def victim(self, x: "Tensor", kind: OutputKind, /) -> Victim:
+        """As an attack sees it, which is checked on items like `x`; its outputs are of `kind`."""
         ...
 
     def reopen(self) -> "Model":
@@ -179,6 +179,21 @@ class Probe(Protocol):
     def describe(self) -> str: ...
 
     def perturb(self, batch: Batch, rng: Rng, /) -> Perturbed: ...
+
+
+class Aimed(Probe, Protocol):
+    """A probe that is made on one of the models, its `target`, and shown to all: `attack` takes the place of `perturb`.
+
+    `passes` are the most that an item may cost the target, forward and backward.
+    """
+
+    @property
+    def target(self) -> Role: ...
+
+    @property
+    def passes(self) -> tuple[int, int]: ...
+
+    def attack(self, batch: Batch, rng: Rng, victim: Victim, /) -> Perturbed: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,13 +245,14 @@ class Trace:
 
     Rows are items × draws, item by item; `columns` are the pair columns of the task; `chance` is what guessing gets.
     `order` [N] is the place of each item among the distinct stored ones: data sets are judged each in an order of its
-    own, and sets of the same images are brought into line by it.
+    own, and sets of the same images are brought into line by it. `own` are the columns of the probe itself.
     """
 
     columns: Columns
     draws: int = 1
     chance: float = 0.0
     order: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    own: Columns = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Items."""
@@ -288,7 +304,8 @@ class Context:
 
     There are no classes where the models estimate values. `chance` is the share of the test set that the best single
     answer gets right. `shape` is that of an item (C, H, W), which is an image or is not; `std` is what all models
-    divide each channel by, in pixels of [0, 1], where they declare the same, else ().
+    divide each channel by, in pixels of [0, 1], where they declare the same, else (). Of the models `without_gradients`
+    none can be had; it is filled in where a check asks for `gradients`.
     """
 
     classes: tuple[str, ...]
@@ -299,6 +316,7 @@ class Context:
     shape: tuple[int, int, int] = (3, 32, 32)
     images: bool = True
     std: tuple[float, ...] = ()
+    without_gradients: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,14 @@ class ProbeRecord(Record):
     data: DataName = "test"
     draws: int = Field(1, description="times every item was perturbed")
     min_effect: float = Field(0.0, description="share of the items that it promised to change, and did")
+    target: RoleName | None = Field(
+        None, exclude_if=lambda role: role is None, description="the model that it was made on, if on one"
+    )
+    passes: tuple[int, int] = Field(
+        (0, 0),
+        exclude_if=lambda most: not any(most),
+        description="forward and backward passes that making it may take of the target, by item",
+    )
     kept: Kept = Field(
         "outputs", description="what the ledger holds: each model's outputs, or only how they compare (ledger budget)"
     )
@@ -223,6 +231,11 @@ class Run(Record):
     finished: str
     seconds: dict[str, float] = Field(description="wall time per stage")
     passes: dict[RoleName, int] = Field(description="items that went through each model in this run")
+    attacks: dict[str, float] = Field(
+        {},
+        exclude_if=lambda taken: not taken,
+        description="milliseconds that making each attack took for an item of its data in this run, by probe",
+    )
     reused: tuple[str, ...] = Field(description="observation files taken from earlier audits, by key")
     host: dict[str, str | int]
     packages: dict[str, str] = Field(description="libraries that decided and rendered")

@@ -210,9 +210,11 @@ class Finding:
     """A claim with what was measured for it.
 
     `presupposes` names the models that must work for the claim to say anything: a drop from 2 % to 0 % is a drop of
-    2 points, and nobody is as far from its parent as an untrained baseline.
+    2 points, and nobody is as far from its parent as an untrained baseline. A `doubt` says why it may look better than
+    it is: then it can fail its limit, and not keep it.
     """
 
     claim: Claim
     statistic: Statistic | Missing
     presupposes: tuple[Presupposition, ...] = ()
+    doubt: Missing | None = None

@@ -1,6 +1,6 @@
 """Writing down what an audit is about, and how it will be run, before anything is measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from math import prod
 from typing import TYPE_CHECKING
@@ -14,33 +14,33 @@ from audit.data.manifest import METHOD_SET
 from audit.dataset import DataSource, Manifest
 from audit.evidence import PolicyRecord
 from audit.findings import Missing
-from audit.gradients import Gradients
+from audit.gradients import CHECKED, DEAD, Gradients
 from audit.plan import Asked, PlanFile
 from audit.records import Adapter, DataRecord, FeaturesRecord, GradientsRecord, ModelRecord, StructureRecord, Tool
 from audit.structure import Structure
 from audit.subjects import Look, Subjects, Terms, batch_of
-from audit.types import DataName, DataRole, OutputKind
+from audit.types import DataName, DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CHECKED = 64
-"""Items on which gradients are checked; 32 are the fewest."""
 
-
-def plan_of(subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord) -> PlanFile:
-    """Everything that is fixed before the first forward pass."""
+def plan_of(
+    subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord, gradients: Mapping[Role, GradientsRecord]
+) -> PlanFile:
+    """Everything that is fixed before the first forward pass; `gradients` are what `gradients_of` found, if asked."""
     classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
     # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
     batch = batch_of(Look.of(subjects.data[DataRole.TEST]), subjects.preprocessing)
     chunk = sizes.chunk_of(batch, sizes.FLOAT * outputs)
     items = {str(name): len(source.manifest.ids) for name, source in subjects.data.items()}
     stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget)
-    shown = _first(subjects.data[DataRole.TEST], batch) if asked.gradients else None
     frame = plan.Frame(subjects.task, subjects.outputs, chunk, batch, stored)
     return PlanFile(
         tool=tool(),
-        models=tuple(_model_record(model, terms, asked, shown) for model in subjects.models.values()),
+        models=tuple(
+            _model_record(model, terms, asked, gradients.get(model.role)) for model in subjects.models.values()
+        ),
         data=tuple(_data_record(name, source, classes, task) for name, source in subjects.data.items()),
         plan=plan.record(asked, registry.names(asked.checks), frame, subjects.partial),
         policy=policy,
@@ -73,7 +73,17 @@ def tool() -> Tool:
     )
 
 
-def _model_record(model: Model, terms: Terms, asked: Asked, shown: "Tensor | None") -> ModelRecord:
+def gradients_of(subjects: Subjects) -> dict[Role, GradientsRecord]:
+    """Which models have gradients, whence, and how well they fit: found out on the first items of the test set."""
+    test = subjects.data[DataRole.TEST]
+    shown = _first(test, batch_of(Look.of(test), subjects.preprocessing))
+    return {
+        role: _gradients_record(model.victim(shown, OutputKind.LOGITS).gradients)
+        for role, model in subjects.models.items()
+    }
+
+
+def _model_record(model: Model, terms: Terms, asked: Asked, gradients: GradientsRecord | None) -> ModelRecord:
     preprocessing = model.preprocessing
     return ModelRecord(
         role=model.role.value,
@@ -83,7 +93,7 @@ def _model_record(model: Model, terms: Terms, asked: Asked, shown: "Tensor | Non
         parameters=model.parameters,
         nonzero=model.nonzero,
         structure=_structure_record(model.structure()) if asked.structure else None,
-        gradients=None if shown is None else _gradients_record(model.gradients(shown)),
+        gradients=gradients,
         adapter=Adapter(
             layout=preprocessing.layout,
             range=preprocessing.range,
@@ -107,13 +117,13 @@ def _structure_record(found: Structure | Missing) -> StructureRecord:
 
 def _first(source: DataSource, batch: int) -> "Tensor":
     """The items of the test set on which gradients are checked."""
-    wanted = np.arange(len(source.manifest.ids)) < _CHECKED
+    wanted = np.arange(len(source.manifest.ids)) < CHECKED
     return next(source.batches(batch, wanted)).x
 
 
 def _gradients_record(found: Gradients | Missing) -> GradientsRecord:
     if isinstance(found, Missing):
-        return GradientsRecord(how="none", why=found.detail)
+        return GradientsRecord(how="dead" if found.reason == DEAD else "none", why=found.detail)
     return GradientsRecord.model_validate(asdict(found))
 
 

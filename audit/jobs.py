@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from audit import sizes
+from audit import comparisons, sizes
 from audit.comparisons import Settled, compared
 from audit.contracts import Batch, Columns, Probe, Task
 from audit.data import manifest
@@ -47,7 +47,7 @@ class Job(ABC):
         self._effect = Effect(probe)
         self._record = fixed.record_of(probe)
         self._shown = fixed.shown(self._record)
-        self._chunk, self._items = fixed.plan.chunk, fixed.dataset(probe.data).items
+        self._chunk, self._items = fixed.chunk_of(probe.data), fixed.dataset(probe.data).items
         self.keys = [dict(zip(keys, chunk, strict=True)) for chunk in zip(*keys.values(), strict=True)]
         self.failed = shared.ledger.failure(fixed.failure_key(self._record)) is not None
         asked = [not self.failed and (chunks is None or index in chunks) for index in range(len(self.keys))]
@@ -204,12 +204,14 @@ class KeepComparisons(Job):
         rows = {role: _rows(batch, [draw.outputs[role] for draw in draws]) for role in draws[0].outputs}
         reference = rows.pop(Role.REFERENCE)
         named = {name: reference[name] for name in ("id", "draw", "label")}
+        made = _rows(batch, [draw.columns for draw in draws])
+        own = {comparisons.OWN + name: values for name, values in made.items() if name not in named}
         labels = manifest.labels_of(named["label"])  # of a mask its digest: the mask itself has done its work
         for role, other in rows.items():
             outputs, settled = (reference["output"], other["output"]), self._settled
             known = (settled[Role.REFERENCE], settled[role])
             found = compared(self._shared.task, named["label"], outputs, known)
-            self._finished.setdefault(role, []).append({**named, "label": labels, **found})
+            self._finished.setdefault(role, []).append({**named, "label": labels, **own, **found})
 
 
 def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:

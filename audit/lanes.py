@@ -5,8 +5,9 @@ side they fill all of them. Each lane works with copies of its own, so that no r
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from queue import SimpleQueue
@@ -16,7 +17,8 @@ from audit import digest
 from audit.contracts import Batch, Columns, Model, Probe, Task
 from audit.digest import Json
 from audit.errors import AuditError
-from audit.perturbing import BrokenProbeError, Scratch, Verified
+from audit.gradients import Victim
+from audit.perturbing import BrokenProbeError, Scratch, Verified, target_of
 from audit.randomness import PhiloxRng
 from audit.types import Role
 
@@ -47,6 +49,10 @@ class Lane:
     task: Task
     outputs: tuple[int, ...]
     methods: str
+    victims: Mapping[Role, Victim] = field(default_factory=dict)
+    """The models as those probes see them that are aimed at one."""
+    attacking: Callable[[Probe], AbstractContextManager[None]] = lambda probe: nullcontext()
+    """Entered while such a probe is made, which may take long."""
     _verified: dict[str, Verified] = field(default_factory=dict)
     _streams: dict[str, PhiloxRng] = field(default_factory=dict)
     _scratch: Scratch = field(default_factory=Scratch)
@@ -63,7 +69,8 @@ class Lane:
             return error
 
     def _drawn(self, verified: Verified, batch: Batch, roles: Sequence[Role]) -> Drawn:
-        made = verified.perturb(batch)
+        with self.attacking(verified.probe) if verified.victim is not None else nullcontext():
+            made = verified.perturb(batch)
         return Drawn(made.columns, made.changed, {role: self._outputs(role, made.x, batch) for role in roles})
 
     def _outputs(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
@@ -82,7 +89,8 @@ class Lane:
         if name not in self._verified:
             family: dict[str, Json] = {"methods": self.methods, "family": probe.stream()}
             rng = self._streams.setdefault(digest.of_json(family), PhiloxRng.of(family))
-            self._verified[name] = Verified(probe, rng, self._scratch)
+            target = target_of(probe)
+            self._verified[name] = Verified(probe, rng, self._scratch, None if target is None else self.victims[target])
         return self._verified[name]
 
 

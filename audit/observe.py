@@ -1,9 +1,12 @@
 """Observing: the one place where data go through networks."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import numpy as np
@@ -14,10 +17,12 @@ from audit.contracts import Batch, Model, Probe, Task
 from audit.dataset import DataSource
 from audit.evidence import Kept
 from audit.findings import Missing
+from audit.gradients import CHECKED, Victim
 from audit.jobs import Job, KeepComparisons, KeepOutputs, Shared
 from audit.lanes import Lane, Wanted, side_by_side
 from audit.ledger import Ledger
 from audit.parity import Parity
+from audit.perturbing import target_of
 from audit.plan import PlanFile
 from audit.repeatability import Beginning
 from audit.types import DataName, DataRole, OutputKind, Role
@@ -53,6 +58,8 @@ class Observer:
         self._begun: dict[Role, Beginning] = {}
         self._tried: tuple[Tensor, ...] = ()
         self._shared = Shared(self.plan, self.ledger, self.task)
+        self._victims: dict[Role, Victim] = {}
+        self.attack_seconds: dict[str, float] = defaultdict(float)
 
     @property
     def passes(self) -> Counter[Role]:
@@ -87,11 +94,20 @@ class Observer:
             self._begin()
         settled = self.settle() if any(self.plan.record_of(each).kept == "comparisons" for each in probes) else {}
         jobs = [self._job(probe, settled, chunks) for probe in probes]
+        self._aim(job for job in jobs if job.expected)
         expected = self.passes.total() + sum(job.expected for job in jobs) + to_come
         for data, source in self.sources.items():
             for group in _groups([job for job in jobs if job.probe.data == data]):
                 self._stream(source, group, expected)
         return jobs
+
+    def _aim(self, jobs: Iterable[Job]) -> None:
+        """Open the models that the probes of some jobs are made on, as those see them."""
+        for role in {target_of(job.probe) for job in jobs} - {None, *self._victims}:
+            assert role is not None
+            first, kind = self._tried[0][:CHECKED], self._kind(role)
+            settled = OutputKind.LOGITS if kind < 0 else list(OutputKind)[kind]
+            self._victims[role] = self.models[role].victim(first, settled)
 
     def _job(self, probe: Probe, settled: Mapping[Role, Settled], chunks: Collection[int] | None) -> Job:
         if self.plan.record_of(probe).kept == "outputs":
@@ -150,10 +166,10 @@ class Observer:
             return dict(zip(self.models, threads.map(ask, self.models), strict=True))
 
     def _stream(self, source: DataSource, jobs: Sequence[Job], expected: int) -> None:
-        size, items = self.plan.plan.chunk, len(source.manifest.ids)
+        size, items = self.plan.chunk_of(jobs[0].probe.data), len(source.manifest.ids)
         with ThreadPoolExecutor(1) as writer:  # the networks need not wait for the disk
             written = writer.submit(lambda: None)
-            for batch, results in side_by_side(self._new_lanes(), self._asked(source, jobs)):
+            for batch, results in side_by_side(self._new_lanes(expected), self._asked(source, jobs)):
                 for job, shown in zip(jobs, results, strict=True):
                     job.take(batch, shown)
                     self.progress(job.probe.name, self.passes.total(), expected)
@@ -164,9 +180,24 @@ class Observer:
                     written = writer.submit(self.ledger.put, finished)
             written.result()
 
-    def _new_lanes(self) -> list[Lane]:
+    def _new_lanes(self, expected: int) -> list[Lane]:
         fixed = self.plan
-        return [Lane(self.models, self.task, fixed.plan.outputs, fixed.tool.method_set) for _ in range(self.lanes)]
+        known = (
+            self.task,
+            fixed.plan.outputs,
+            fixed.tool.method_set,
+            self._victims,
+            partial(self._attacking, expected),
+        )
+        return [Lane(self.models, *known) for _ in range(self.lanes)]
+
+    @contextmanager
+    def _attacking(self, expected: int, probe: Probe) -> Iterator[None]:
+        """Say what is going on while an attack is made, and count how long it takes."""
+        self.progress(probe.name, self.passes.total(), expected)
+        start = time.perf_counter()
+        yield
+        self.attack_seconds[probe.name] += time.perf_counter() - start
 
     def _asked(self, source: DataSource, jobs: Sequence[Job]) -> Iterator[tuple[Batch, Wanted]]:
         wanted = np.zeros(len(source.manifest.ids), np.bool_)

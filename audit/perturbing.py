@@ -4,13 +4,15 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Columns, Perturbed, Probe, Rng
+from audit.contracts import Aimed, Batch, Columns, Perturbed, Probe, Rng
 from audit.findings import Missing
+from audit.gradients import Victim
+from audit.types import Role
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +38,12 @@ def bounds_of(probe: Probe) -> tuple[float, float]:
     if not -math.inf < low <= 0.0 < 1.0 <= high < math.inf:
         raise ValueError(f"probe {probe.name!r} has bounds {low} and {high}, which must hold [0, 1]")
     return float(low), float(high)
+
+
+def target_of(probe: Probe) -> Role | None:
+    """The model that a probe is made on; None of one that is the same for all."""
+    target = getattr(probe, "target", None)
+    return None if target is None else Role(target)
 
 
 class Scratch:
@@ -72,6 +80,8 @@ class Verified:
     probe: Probe
     rng: Rng
     scratch: Scratch
+    victim: Victim | None = None
+    """The model that it is made on, of a probe that is aimed at one."""
     _copy: Probe = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +100,7 @@ class Verified:
         y = None if batch.y is None else batch.y.clone()
         handed = replace(batch, ids=batch.ids.copy(), x=torch.from_numpy(own), y=y)
         try:
-            made = self._copy.perturb(handed, self.rng)
+            made = self._made(handed)
             if isinstance(getattr(made, "x", None), torch.Tensor):
                 made = Perturbed(made.x.detach().contiguous(), made.columns)
         except MemoryError:
@@ -102,6 +112,12 @@ class Verified:
         changed = 0 if torch.equal(made.x, batch.x) else self._changed(made, batch)
         columns = {name: values.copy() for name, values in made.columns.items()}  # they outlive the scratch arrays
         return Checked(made.x, columns, changed)
+
+    def _made(self, handed: Batch) -> Perturbed:
+        if self.victim is None:
+            return self._copy.perturb(handed, self.rng)
+        with self.victim.running():
+            return cast(Aimed, self._copy).attack(handed, self.rng, self.victim)
 
     def _require_alike(self, made: Perturbed, batch: Batch) -> None:
         import torch

@@ -14,9 +14,10 @@ from audit.data import manifest
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
-from audit.gradients import FREE, Gradients
+from audit.gradients import DEAD, FREE, Gradients
 from audit.ledger import Ledger
 from audit.parity import TOLERANCE, Parity
+from audit.perturbing import RESERVED
 from audit.plan import Asked, PlanFile
 from audit.structure import UNKNOWN, Structure
 from audit.types import Claim, DataRole, OutputKind, Role
@@ -132,8 +133,8 @@ class View:
         found = self.plan.model(role).gradients
         if found is None:
             return Missing(FREE, "nobody asked for it before the run")
-        if found.how == "none":
-            return Missing(FREE, found.why)
+        if found.how == "none" or found.how == "dead":
+            return Missing(FREE if found.how == "none" else DEAD, found.why)
         return Gradients(found.how, found.deviation, found.items)
 
     def _censuses(self, role: Role) -> list[Census | Missing]:
@@ -215,11 +216,12 @@ class View:
             return _unseen(unseen[0])
         return self._compare(record, pair) if record.kept == "outputs" else self._read_comparison(record, pair)
 
-    def _trace(self, columns: Columns, rows: NDArray[np.intp], probe: ProbeRecord) -> Trace:
+    def _trace(self, columns: Columns, rows: NDArray[np.intp], probe: ProbeRecord, own: Columns) -> Trace:
         order = rows[:: probe.draws] // probe.draws
-        for values in (*columns.values(), order):
+        own = {name: values[rows] for name, values in own.items()}
+        for values in (*columns.values(), order, *own.values()):
             values.setflags(write=False)  # every check sees the same trace
-        return Trace(columns, probe.draws, self.plan.dataset(probe.data).chance, order)
+        return Trace(columns, probe.draws, self.plan.dataset(probe.data).chance, order, own)
 
     def _compare(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Trace | Missing:
         """Pair columns in judging order, from the outputs of both models."""
@@ -238,7 +240,8 @@ class View:
         rows = self._rows(reference, probe)
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
-        return self._trace(self.task.compare(labels, *chosen, adverse=self.adverse), rows, probe)
+        own = {name: values for name, values in reference.items() if name not in RESERVED}
+        return self._trace(self.task.compare(labels, *chosen, adverse=self.adverse), rows, probe, own)
 
     def _read_comparison(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Trace | Missing:
         """The same from what was kept of the comparison with the reference."""
@@ -256,7 +259,8 @@ class View:
             return Missing("mixed-outputs", "some outputs are of another kind than those of the first items")
         rows = self._rows(columns, probe)
         compared = comparisons.pair_columns(columns, adverse=self.adverse)
-        return self._trace({name: values[rows] for name, values in compared.items()}, rows, probe)
+        pairs = {name: values[rows] for name, values in compared.items()}
+        return self._trace(pairs, rows, probe, comparisons.own_columns(columns))
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
         columns = self._observed(role, probe)

@@ -13,10 +13,10 @@ from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Kept, PartialRecord, Parties, PlanRecord, PolicyRecord, ProbeRecord
 from audit.findings import Metric, Missing
-from audit.perturbing import bounds_of
+from audit.perturbing import bounds_of, target_of
 from audit.records import DataName, DataRecord, ModelRecord, Record, RoleName, Sha256, TaskRecord, Tool
 from audit.storage import exists, require_free, write_atomic
-from audit.types import Claim, DataRole, Role
+from audit.types import Claim, DataRole, Role, role_of
 
 LEAST_EFFECT = 0.9
 """Share of the items that a probe must change if it is to change any: what changes fewer is a free PASS.
@@ -82,6 +82,7 @@ def _identity(probe: Probe, check: Check) -> str:
     with _named(check):
         digest.of_json(probe.stream())
         bounds_of(probe)
+        target_of(probe)
         if probe.min_effect and not LEAST_EFFECT <= probe.min_effect <= 1:
             raise ValueError(f"probe {probe.name!r} promises to change {probe.min_effect:g} of the items")
         return digest.of_json(probe.canonical())
@@ -151,7 +152,8 @@ class PlanFile(Record):
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
         """Observation keys of one model under one probe, chunk by chunk.
 
-        A key covers whatever can change an output: model, adapter, runtime, libraries, data, probe, sources.
+        A key covers whatever can change an output: model, adapter, runtime, libraries, data, sources, the probe and
+        the model that it is made on.
         """
         return self._of_chunks(self._base(role), probe)
 
@@ -169,18 +171,25 @@ class PlanFile(Record):
 
     def _of_chunks(self, base: Mapping[str, Json], probe: ProbeRecord) -> Iterator[str]:
         data = self.dataset(probe.data)
-        whole = {**base, "probe": probe.sha256, "data": data.sha256}
-        chunks = -(-data.items // self.plan.chunk)
+        whole = {**base, **self._aim(probe), "probe": probe.sha256, "data": data.sha256}
+        chunks = -(-data.items // self.chunk_of(probe.data))
         return (digest.of_json({**whole, "index": index}) for index in range(chunks))
+
+    def chunk_of(self, data: DataName) -> int:
+        """Items that are stored together: of a sample one batch, for what is done to a sample takes long."""
+        return self.plan.batch if role_of(data) is DataRole.SAMPLE else self.plan.chunk
 
     def parity_key(self, role: Role) -> str:
         """Key of how far apart a model's answers to the same items of the test set were found to lie."""
         return digest.of_json({**self._base(role), "inspection": "parity", "data": self.dataset("test").sha256})
 
     def failure_key(self, probe: ProbeRecord) -> str:
-        """Key of a probe's failure: it concerns no model."""
-        base: dict[str, Json] = {"packages": self.packages, "sources": self.tool.sources_sha256}
+        """Key of a probe's failure: it concerns no model but the one that it is made on."""
+        base: dict[str, Json] = {"packages": self.packages, "sources": self.tool.sources_sha256, **self._aim(probe)}
         return digest.of_json({**base, "failed": probe.sha256, "data": self.dataset(probe.data).sha256})
+
+    def _aim(self, probe: ProbeRecord) -> dict[str, Json]:
+        return {} if probe.target is None else {"target": self._base(Role(probe.target))}
 
     def _base(self, role: Role) -> dict[str, Json]:
         """What can change an output of a model, besides what it is shown."""
@@ -222,6 +231,8 @@ def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRe
             data=str(p.data),
             draws=p.draws,
             min_effect=p.min_effect,
+            target=_value(target_of(p)),
+            passes=getattr(p, "passes", (0, 0)),
             kept=what,
             description=p.describe(),
         )
@@ -233,6 +244,10 @@ def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRe
         checks=tuple(checks), claims=len(claims), partial=partial,
     )  # fmt: skip
     return unnamed.model_copy(update={"sha256": grounds.plan_digest(unnamed, claims)})
+
+
+def _value(role: Role | None) -> RoleName | None:
+    return None if role is None else role.value
 
 
 class SealedPlan(Record):

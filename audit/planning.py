@@ -25,6 +25,7 @@ PART_OF_BEYOND = 0.5  # of the items allowed beyond a quantile's limit, typicall
 BETTER_BY = 0.01  # where none is allowed: a typical distance from the limit
 COPIES = 3  # of a chunk while it is stored, and of a trace while it is joined: parts, whole, encoded or compared
 INPUT_COPIES = 4  # of a batch: as read, as handed to the probe, as perturbed, and how far it was moved
+BACKWARD = 2  # forward passes that take as long as a backward one
 FAMILIES = 2  # uniform and Gaussian: all levels of a kind of noise share its numbers, kept for each draw of a batch,
 FAMILY = 2**25  # as far as this many bytes reach: what `audit.randomness` has room for
 
@@ -70,27 +71,36 @@ class Forecast:
 class Load:
     """A probe that still has to run: on `items`, `draws` times each; `kept` is what the ledger will hold of it.
 
-    The models of `without` do not see it.
+    The models of `without` do not see it. Making it takes at most `passes` of the `target`, forward and backward, an
+    item.
     """
 
     items: int
     draws: int = 1
     kept: Kept = "outputs"
     without: frozenset[Role] = frozenset()
+    target: Role | None = None
+    passes: tuple[int, int] = (0, 0)
 
     @property
     def rows(self) -> int:
         return self.items * self.draws
+
+    def attacks(self, role: Role) -> int:
+        """Forward passes of a model that making it takes at most, or what takes as long."""
+        return self.rows * (self.passes[0] + BACKWARD * self.passes[1]) if role is self.target else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What an audit takes: forward passes by role, bytes on disk, bytes of memory beside program and networks.
 
-    `seconds` is None where the time of a pass was not measured for every role.
+    `attacks` are those that attacks take beside, at most; a backward one counts as BACKWARD. `seconds` is None where
+    the time of a pass was not measured for every role.
     """
 
     passes: Mapping[Role, int]
+    attacks: Mapping[Role, int]
     disk: int
     memory: int
     seconds: float | None
@@ -205,11 +215,13 @@ def cost(
     images = batch * prod(shape) * FLOAT
     noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)
+    attacks = {role: sum(load.attacks(role) for load in loads) for role in roles}
     return Cost(
         passes=rows,
+        attacks=attacks,
         disk=sum(load.rows * size for load, size in stored),
         memory=lanes * (INPUT_COPIES * images + noise) + images + COPIES * max(observing, measuring),
-        seconds=sum(rows[role] * seconds[role] for role in roles) / lanes if measured else None,
+        seconds=sum((rows[role] + attacks[role]) * seconds[role] for role in roles) / lanes if measured else None,
     )
 
 

@@ -1,6 +1,6 @@
 """From opened subjects to a fixed plan: which checks a policy wants, what they ask, which limits hold."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from audit.errors import AuditError
 from audit.models.adapter import Preprocessing
 from audit.plan import Asked, PlanFile
 from audit.policy.explaining import GENERIC, generic
-from audit.records import Adapter
+from audit.records import Adapter, GradientsRecord
 from audit.subjects import Subjects, Terms
 from audit.types import Claim, DataRole, Role, TaskKind, role_of
 
@@ -46,18 +46,31 @@ def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, Plan
     images = test.features is None
     std = _common_std(opened.preprocessing) if images else ()
     context = Context(names, opened.roles, data, kind, chance, test.shape, images=images, std=std)
-    asked = plan.ask(agreed.checks, context, () if opened.partial is None else opened.partial.skipped)
+    skipped = () if opened.partial is None else opened.partial.skipped
+    asked, gradients = plan.ask(agreed.checks, context, skipped), {}
+    if asked.gradients:
+        gradients = inventory.gradients_of(opened)
+        # What can be asked depends on it.
+        context = replace(context, without_gradients=_without(gradients))
+        asked = plan.ask(agreed.checks, context, skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy, possible=possible(agreed, context))
-    return asked, inventory.plan_of(opened, terms, asked, bound)
+    return asked, inventory.plan_of(
+        opened.sampled(probe.data for probe in asked.probes), terms, asked, bound, gradients
+    )
 
 
 def context_of(fixed: PlanFile) -> Context:
     """What checks were asked in, from what was fixed of it."""
     test, kind = fixed.dataset(DataRole.TEST), TaskKind(fixed.plan.task.kind)
     roles = tuple(Role(model.role) for model in fixed.models)
-    data, images = tuple(each.role for each in fixed.data), test.features is None
+    data = tuple(each.role for each in fixed.data if role_of(each.role) is not DataRole.SAMPLE)
+    images = test.features is None
     std = _common_std(model.adapter for model in fixed.models) if images else ()
-    return Context(test.classes, roles, data, kind, test.chance, test.shape, images=images, std=std)
+    gradients = {Role(model.role): model.gradients for model in fixed.models if model.gradients is not None}
+    return Context(
+        test.classes, roles, data, kind, test.chance, test.shape, images=images, std=std,
+        without_gradients=_without(gradients),
+    )  # fmt: skip
 
 
 def possible(agreed: Agreed, context: Context) -> frozenset[Claim]:
@@ -74,6 +87,11 @@ def possible(agreed: Agreed, context: Context) -> frozenset[Claim]:
         with suppress(AuditError):  # settings for images of another kind: then less is excused
             found |= plan.ask(agreed.checks, best).claims.keys()
     return frozenset(found)
+
+
+def _without(gradients: Mapping[Role, GradientsRecord]) -> tuple[Role, ...]:
+    """The models that have no gradients; those whose gradients lead nowhere have some."""
+    return tuple(role for role, found in gradients.items() if found.how == "none")
 
 
 def _common_std(adapters: Iterable[Preprocessing | Adapter]) -> tuple[float, ...]:

@@ -74,8 +74,9 @@ class StructureRecord(Record):
 class GradientsRecord(Record):
     """Whether a model has gradients that can be trusted."""
 
-    how: Literal["torch", "converted", "none"] = Field(
-        description="those of a torch module itself, of an ONNX file as converted to torch, or none"
+    how: Literal["torch", "converted", "dead", "none"] = Field(
+        description="those of a torch module itself, of an ONNX file as converted to torch, none that lead anywhere, "
+        "or none at all"
     )
     deviation: float = Field(
         0.0, description="greatest difference of outputs to those of the audit, as a part of the largest"

@@ -13,10 +13,11 @@ from audit import planning, policy, preparation, runtime, subjects
 from audit.contracts import Model
 from audit.dataset import DataSource
 from audit.evidence import ProbeRecord
+from audit.plan import Asked
 from audit.planning import Cost, Forecast, Load, Typical
 from audit.report import numbers, sentences
 from audit.request import AuditFile
-from audit.types import Claim, Criterion, DataRole, Sense, TaskKind
+from audit.types import Claim, Criterion, DataName, DataRole, Role, Sense, TaskKind, role_of
 
 _REPEATS = 3
 
@@ -41,6 +42,7 @@ class Rehearsal:
             "items": self.items,
             "probes": [probe.model_dump(mode="json") for probe in self.probes],
             "passes": {role.value: count for role, count in self.cost.passes.items()},
+            "attack_passes": {role.value: count for role, count in self.cost.attacks.items()},
             "seconds": self.cost.seconds,
             "disk_bytes": self.cost.disk,
             "memory_bytes": self.cost.memory,
@@ -54,6 +56,9 @@ class Rehearsal:
         yield f"{self.items:,} items, {len(self.probes)} probes, {draws} draws"
         passes = ", ".join(f"{role} {count:,}" for role, count in self.cost.passes.items())
         yield f"forward passes  {passes}"
+        if any(self.cost.attacks.values()):
+            attacks = ", ".join(f"{role} {count:,}" for role, count in self.cost.attacks.items() if count)
+            yield f"attacks         at most as long as further forward passes of {attacks}"
         if self.cost.seconds is not None:
             yield f"time            about {_duration(self.cost.seconds)} in the networks, as measured just now"
         yield f"disk            {self.cost.disk / 1e6:,.1f} MB"
@@ -87,7 +92,14 @@ def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Reh
         probes=fixed.plan.probes,
         cost=planning.cost(
             [
-                Load(counts[probe.data], probe.draws, probe.kept, frozenset(opened.roles) - {*fixed.shown(probe)})
+                Load(
+                    counts[probe.data],
+                    probe.draws,
+                    probe.kept,
+                    frozenset(opened.roles) - {*fixed.shown(probe)},
+                    None if probe.target is None else Role(probe.target),
+                    probe.passes,
+                )
                 for probe in fixed.plan.probes
             ],
             tuple(opened.models),
@@ -99,9 +111,25 @@ def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Reh
             lanes=opened.lanes,
         ),
         forecasts=planning.forecast(
-            rules.criteria, asked.metrics, counts["test"], rules.alpha, draws=draws, typical=typical
+            rules.criteria,
+            asked.metrics,
+            counts["test"],
+            rules.alpha,
+            draws=draws,
+            items=_sampled(asked, counts),
+            typical=typical,
         ),
     )
+
+
+def _sampled(asked: Asked, counts: Mapping[DataName, int]) -> Mapping[Claim, int]:
+    """How many items belong to the claims of checks that look at a sample alone."""
+    found: dict[Claim, int] = {}
+    for check in asked.checks:
+        data = {probe.data for probe in check.ask(asked.context).probes}
+        if len(data) == 1 and role_of(only := data.pop()) is DataRole.SAMPLE:
+            found |= {claim: counts[only] for claim, owner in asked.claims.items() if owner is check}
+    return found
 
 
 def _draws(claims: tuple[Claim, ...], probes: tuple[ProbeRecord, ...], task: TaskKind) -> Mapping[Claim, int]:

@@ -11,6 +11,7 @@ from audit import configuration, quarantine, runtime, sizes
 from audit.contracts import Model
 from audit.data import corrupted, manifest, sources
 from audit.data.form import IMAGES, Form
+from audit.data.sample import Sample
 from audit.dataset import DataSource, Manifest
 from audit.digest import Json
 from audit.errors import AuditError
@@ -20,7 +21,7 @@ from audit.models.adapter import Features, Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.records import TaskRecord
 from audit.request import AuditFile, ModelEntry
-from audit.types import DataName, DataRole, OutputKind, Role, TaskKind, role_of
+from audit.types import DataName, DataRole, OutputKind, Role, TaskKind, label_of, role_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -74,6 +75,12 @@ class Subjects:
     def outputs(self) -> tuple[int, ...]:
         """Shape of what every model gives for one item."""
         return self.models[Role.REFERENCE].outputs
+
+    def sampled(self, names: Iterable[DataName]) -> "Subjects":
+        """With the samples of the test set among `names`."""
+        test = self.data[DataRole.TEST]
+        samples = {name: Sample(test, int(label_of(name))) for name in names if role_of(name) is DataRole.SAMPLE}
+        return replace(self, data={**self.data, **samples})
 
     def class_names(self) -> tuple[str, ...]:
         """The classes that all models and the test set agree on; none where the models estimate values."""

@@ -34,11 +34,12 @@ PAIR = (Role.REFERENCE, Role.CANDIDATE)
 class DataRole(StrEnum):
     """What a data set is for.
 
-    The test set; inputs from elsewhere, labelled or not; inputs to calibrate on; and items of the test set under stated
-    conditions, ready-made.
+    The test set, and the first items of it in judging order, for what takes long; inputs from elsewhere, labelled or
+    not; inputs to calibrate on; and items of the test set under stated conditions, ready-made.
     """
 
     TEST = "test"
+    SAMPLE = "sample"
     SHIFTED = "shifted"
     OUT_OF_DISTRIBUTION = "out-of-distribution"
     CALIBRATION = "calibration"
@@ -49,8 +50,8 @@ DataName = str
 """One data set of an audit: its role alone, or where a role has several `role:label`, such as `shifted:night`."""
 LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """What a data set may be called within its role."""
-DATA_NAME = rf"^(test|calibration|(shifted|out-of-distribution)(:{LABEL})?|corrupted:{LABEL}:[1-5])$"
-"""All names of data sets; a corrupted one is labelled by its corruption and severity."""
+DATA_NAME = rf"^(test|sample:[1-9][0-9]*|calibration|(shifted|out-of-distribution)(:{LABEL})?|corrupted:{LABEL}:[1-5])$"
+"""All names of data sets; a corrupted one is labelled by its corruption and severity, a sample by its size."""
 
 
 def role_of(name: DataName) -> DataRole:

@@ -160,6 +160,8 @@ def _test(criterion: Criterion, finding: Finding | None, policy: Policy) -> Deci
             excused = criterion.only_where_reference_holds and presupposed.role is Role.REFERENCE
             return replace(absent, reason=_FLOORS[presupposed.role], detail=detail, applicable=not excused)
     p_pass, p_fail = p_values(finding.statistic, criterion, policy.alpha)
+    if finding.doubt is not None and p_fail > policy.alpha:
+        return replace(absent, reason=finding.doubt.reason, detail=finding.doubt.detail)
     return Decision(criterion, Verdict.NOT_EVALUATED, "open", p_pass=p_pass, p_fail=p_fail)
 
 
@@ -180,7 +182,7 @@ def _against(part: Decision, finding: Finding | None, policy: Policy) -> Decisio
     """The decision with p_pass as it is when near ties count against the candidate; 1 where that is not known."""
     if part.p_pass is None:
         return part
-    if finding is None or isinstance(finding.statistic, Missing):
+    if finding is None or isinstance(finding.statistic, Missing) or finding.doubt is not None:
         return replace(part, p_pass_adverse=1.0)
     return replace(part, p_pass_adverse=p_values(finding.statistic, part.criterion, policy.alpha)[0])
 

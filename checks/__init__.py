@@ -10,6 +10,7 @@ CHECKS: dict[str, str] = {
     "corruption": "checks.corruption:CorruptionRobustness",
     "shift": "checks.shift:Shift",
     "ood": "checks.ood:OutOfDistribution",
+    "adversarial": "checks.adversarial:Adversarial",
     "structure": "checks.structure:EffectiveWeights",
     # Last: it counts over all probes, which the others have then read already.
     "integrity": "checks.integrity:Integrity",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from audit import api, plan
 from audit.evidence import Body, DecisionRecord
 from audit.findings import Missing
-from audit.gradients import Gradients
+from audit.gradients import DEAD, FREE, Gradients
 from audit.models import loading, memory
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.differentiable import gate
@@ -22,7 +22,7 @@ from audit.models.differentiable.interpreter import Interpreter
 from audit.records import GradientsRecord
 from audit.report import gradients as words
 from audit.request import ModelEntry
-from audit.types import Role
+from audit.types import OutputKind, Role
 from tests.tinynets import INPUT as IMAGE
 from tests.tinynets import path, source
 from tests.torchnets import Net
@@ -57,17 +57,17 @@ def told(body: Body) -> dict[str, GradientsRecord]:
 
 
 def of_file(file: Path, slot: Slot, x: Tensor) -> Gradients | Missing:
-    return loading.load(ModelEntry(model=file), file.parent, slot).gradients(x)
+    return loading.load(ModelEntry(model=file), file.parent, slot).victim(x, OutputKind.LOGITS).gradients
 
 
 def of_module(module: nn.Module, **changes: object) -> Gradients | Missing:
     slot = replace(Slot(Role.CANDIDATE, INPUT, batch=16), **changes)  # type: ignore[arg-type]
-    return memory.of_module(module, slot).gradients(ITEMS)
+    return memory.of_module(module, slot).victim(ITEMS, OutputKind.LOGITS).gradients
 
 
 def reason(found: Gradients | Missing) -> str:
     assert isinstance(found, Missing)
-    assert found.reason == "gradient-free"
+    assert found.reason in (FREE, DEAD)
     return found.detail
 
 
@@ -294,6 +294,6 @@ def test_what_was_not_asked_is_said() -> None:
 
 def test_the_source_of_an_export_agrees_with_it() -> None:
     x = torch.from_numpy(np.random.default_rng(0).random((32, *IMAGE), np.float32))
-    module = memory.of_module(source("mobilenet"), Slot(Role.CANDIDATE, IMAGE, batch=16)).gradients(x)
+    module = memory.of_module(source("mobilenet"), Slot(Role.CANDIDATE, IMAGE, batch=16)).victim(x, OutputKind.LOGITS).gradients
     file = of_file(path("mobilenet", "dynamo"), Slot(Role.CANDIDATE, IMAGE), x)
     assert isinstance(module, Gradients) and isinstance(file, Gradients)

@@ -18,23 +18,19 @@ from torch.nn import Module
 from audit import digest
 from audit.errors import AuditError
 from audit.findings import Missing
-from audit.gradients import FREE, Gradients
-from audit.models import outputs, torch_structure
+from audit.models import arrays, outputs, torch_structure, victim
 from audit.models.adapter import Dtype, Preprocessing, Slot
 from audit.models.device import describe, reproducible, resolve_device
-from audit.models.differentiable import seam
 from audit.models.graph import first_line
 from audit.models.outputs import UnfitError
 from audit.models.torch_structure import OpaqueError
+from audit.models.victim import NetworkVictim
 from audit.structure import UNKNOWN, Structure
-from audit.types import Role
+from audit.types import OutputKind, Role
 
 _NOT_DETERMINISTIC = ("does not have a deterministic implementation", "Deterministic behavior was enabled")
 _MEMORY: Any = torch.utils.deterministic
 _HINT = "Give a torch.nn.Module that takes one batch of items and gives one row of floating-point scores per item."
-
-_FEW = 8
-"""Items of a pass with gradients: it keeps what it computes."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +67,6 @@ class Runner:
             # Indexing copies: a module that works in place must not change the items that the other models see.
             found = found[torch.arange(self.slot.batch, device="cpu") % len(x)]
         return found.to(self.device)
-
-    def typed(self, x: Tensor) -> Tensor:
-        """Items as the module takes them, of any number."""
-        return self._preprocessed(x).clone().to(self.device)
 
     def raw(self, x: Tensor) -> Tensor:
         """The output that counts for items as the module takes them, with whatever gradients it has."""
@@ -174,14 +166,18 @@ class TorchModel:
         except (Exception, SystemExit) as error:  # code of others, and operators that cannot be watched
             return Missing(UNKNOWN, f"{self.name}: its weights could not be watched ({first_line(error)})")
 
-    def gradients(self, x: Tensor, /) -> Gradients | Missing:
-        """Its own, where with them it answers as it does without; of a module that nothing is observed of."""
-        runner, reference = self.again(), self(x)
-        try:
-            with reproducible(runner.device, runner.slot.threads, strict=False):
-                return seam.of_module(runner.raw, runner.typed(x), reference, min(runner.slot.batch, _FEW))
-        except (Exception, SystemExit) as error:  # code of others
-            return Missing(FREE, f"fails in torch: {first_line(error)}")
+    def victim(self, x: Tensor, kind: OutputKind, /) -> NetworkVictim:
+        """A module of its own, which nothing is observed of."""
+        runner = self.again()
+
+        def network(items: Tensor) -> Tensor:
+            fed = arrays.typed(runner.slot.preprocessing.apply(items), runner.dtype)
+            return runner.raw(fed).reshape(len(items), *self.outputs)
+
+        return victim.of_network(
+            network, self, x, kind, how="torch", device=runner.device, threads=runner.slot.threads,
+            batch=min(runner.slot.batch, victim.FEW), plain=False,
+        )  # fmt: skip
 
     def reopen(self) -> "TorchModel":
         """The same network in a module of its own; raises AuditError where its files are others now."""

@@ -15,21 +15,23 @@ from numpy.typing import NDArray
 
 from audit.errors import AuditError
 from audit.findings import Missing
-from audit.gradients import Gradients
+from audit.gradients import FREE
 from audit.models import external, files, graph, interface, onnx_structure, provider
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.files import Format, ModelFile
 from audit.models.interface import Interface
 from audit.runtime import processor
 from audit.structure import Structure
-from audit.types import Role
+from audit.types import OutputKind, Role
 
 if TYPE_CHECKING:
     import onnxruntime
     import torch
     from torch import Tensor
 
+    from audit.models.differentiable.interpreter import Interpreter
     from audit.models.onnx_cuda import CudaNetwork
+    from audit.models.victim import NetworkVictim
 
 _SAME = 1e-5
 """Of the largest score: how far kernels for another batch size may move one."""
@@ -134,13 +136,30 @@ class OnnxModel:
         found: list[NDArray[np.generic]] = session.run(outputs, self.network.interface.feed(x, preprocessing))
         return found
 
-    def gradients(self, x: "Tensor", /) -> Gradients | Missing:
-        """Those of its file converted to torch, where that answers as onnxruntime does."""
+    def victim(self, x: "Tensor", kind: OutputKind, /) -> "NetworkVictim":
+        """Its file converted to torch, where that answers as onnxruntime does."""
+        import torch
+
+        from audit.models import victim
+
+        interface, slot = self.network.interface, self.slot
+        device = provider.resolve(slot.device) or torch.device("cpu")
+        module = self._differentiable(device)
+        found = module if isinstance(module, Missing) else partial(_answers, module, interface, slot, self.outputs)
+        quantised = not isinstance(module, Missing) and module.quantised
+        return victim.of_network(
+            found, self, x, kind, how="converted", device=device, threads=slot.threads, plain=device.type == "cpu",
+            quantised=quantised,
+        )  # fmt: skip
+
+    def _differentiable(self, device: "torch.device") -> "Interpreter | Missing":
         from audit.models.differentiable import seam
 
-        preprocessing, interface = self.slot.preprocessing, self.network.interface
-        fed = interface.feed(preprocessing.apply(x.numpy()), preprocessing)[interface.taken]
-        return seam.of_onnx(self._file().content, interface.given, fed, self(x))
+        interface, content = self.network.interface, self._file().content
+        if interface.dtype != "float32":
+            return Missing(FREE, f"takes {interface.dtype}: gradients are taken of float32 alone")
+        runs = content if self.network.freed is None else graph.without_batch(content)
+        return seam.network(runs, interface.given, device)
 
     def reopen(self) -> "OnnxModel":
         """The same network in a session of its own; raises AuditError where its files are others now."""
@@ -181,6 +200,14 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
         class_names=slot.class_names(stored.class_names, outputs[0], str(path)),
         network=network if device is None else _moved(network, file.content, device),
     )
+
+
+def _answers(
+    module: "Interpreter", interface: Interface, slot: Slot, outputs: tuple[int, ...], x: "Tensor"
+) -> "Tensor":
+    """What the converted network gives for items as the audit has them."""
+    given: Tensor = module(slot.preprocessing.apply(x).reshape(len(x), *interface.item))
+    return given.reshape(len(x), *outputs)
 
 
 def _moved(network: Network, content: bytes, device: "torch.device") -> "CudaNetwork":

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from audit.evidence import Evidence, FindingRecord
 from audit.records import DataRecord, RoleName
 from audit.report import (
+    attacks,
     cells,
     curves,
     gradients,
@@ -61,6 +62,8 @@ def _context(evidence: Evidence) -> dict[str, Any]:
     overall = cells.overall(evidence) if grids else ()
     judged = {record.claim for record in evidence.body.decisions}
     tabled = {point.finding.claim for panel in panels for _, points in panel.curves for point in points}
+    under = attacks.told(evidence)
+    tabled |= under.claims if under else set()
     tabled |= {it.claim for it in overall} | {point.finding.claim for grid in grids for point in grid.points}
     return {
         "evidence": evidence,
@@ -105,6 +108,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "gradients": gradients,
         "layers": weights.layers(evidence),
         "losses": losses.steps(evidence),
+        "under": under,
         "most_waived": MOST_WAIVED,
         "drawn": min(total, plots.MOST_ROWS),
         "total": total,

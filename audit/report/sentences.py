@@ -7,10 +7,11 @@ that a model is safe; parts of a result are individual statements, only the over
 from collections.abc import Sequence
 
 from audit.evidence import Evidence, PolicyRecord, ProbeRecord
-from audit.records import Adapter, DataRecord, TaskRecord
+from audit.records import Adapter, DataName, DataRecord, TaskRecord
 from audit.report import numbers
 from audit.report.rows import Row, clean
 from audit.report.view import Results, name
+from audit.types import DataRole, role_of
 
 NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
 NEAR_TIES = "near-ties"  # the reason code of a PASS that would not survive another machine
@@ -36,6 +37,17 @@ def task(record: TaskRecord) -> str:
         case "control":
             end = "smallest" if record.rule == "argmin" else "largest"
             return f"control: the {end} output decides; deviations are in tolerances of {tolerance}"
+
+
+def data(name: DataName) -> str:
+    """What a data set is called.
+
+    >>> data("test"), data("shifted:night"), data("sample:500")
+    ('Test data', 'Shifted:night data', 'Test sample')
+    """
+    if role_of(name) is DataRole.SAMPLE:
+        return "Test sample"
+    return f"{name[:1].upper()}{name[1:]} data"
 
 
 def form(data: DataRecord) -> str:

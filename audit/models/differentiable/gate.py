@@ -8,7 +8,6 @@ from torch import Tensor
 
 from audit.models.differentiable.interpreter import Interpreter, translate
 from audit.models.differentiable.node import Unsupported
-from audit.models.differentiable.operators.quantisation import QUANTISED
 from audit.models.graph import first_line
 
 TOLERANCE = 1e-4
@@ -39,9 +38,13 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class GradientFree:
-    """A network without gradients, and why: attacks that need them cannot be made on it."""
+    """A network without gradients, and why: attacks that need them cannot be made on it.
+
+    A `dead` one answers as it should, and its gradients are zero or no numbers.
+    """
 
     reason: str
+    dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,7 @@ def verify(module: Interpreter, x: Tensor, reference: Tensor) -> Verified | Grad
 
     Gradients must be finite, not zero for every item, and those of one item's loss by another item must be zero.
     """
-    quantised = any(node.operator == QUANTISED for node in module.nodes)
-    found = measured(module, x, reference, quantised=quantised)
+    found = measured(module, x, reference, quantised=module.quantised)
     return found if isinstance(found, GradientFree) else Verified(module, found)
 
 
@@ -94,7 +96,7 @@ def measured(
 ) -> float | GradientFree:
     """The deviation of any network from its `reference`, which `engine` gave; else as `verify`."""
     try:
-        found = _deviation(network, x, reference, engine, quantised=quantised, batch=batch)
+        found = deviation(network, x, reference, engine, quantised=quantised, batch=batch)
         return found if isinstance(found, GradientFree) else _flaw(network, x[:batch]) or found
     except Unsupported as refusal:
         return GradientFree(f"not translated: {refusal}")
@@ -102,10 +104,10 @@ def measured(
         return GradientFree(f"fails in torch: {first_line(error)}")
 
 
-def _deviation(
-    network: Network, x: Tensor, reference: Tensor, engine: str, *, quantised: bool, batch: int
+def deviation(
+    network: Network, x: Tensor, reference: Tensor, engine: str, *, quantised: bool = False, batch: int = _BATCH
 ) -> float | GradientFree:
-    """The greatest difference as a share of the largest output of the engine."""
+    """The greatest difference as a share of the largest output of the engine; raises what the network raises."""
     if len(x) < SAMPLES or len(x) != len(reference):
         return GradientFree(f"compared on {len(x)} items with {len(reference)} outputs: needs {SAMPLES} of each")
     with torch.no_grad():
@@ -143,9 +145,9 @@ def _flaw_of(network: Network, few: Tensor, chosen: Tensor) -> GradientFree | No
     """The same of the items for which `chosen` is 1: of these alone the loss is taken."""
     _, gradient = _loss_gradient(network, few, chosen, lambda out, these: out.flatten(1).logsumexp(1) * these)
     if not bool(torch.isfinite(gradient).all()):
-        return GradientFree("its gradients are not all finite")
+        return GradientFree("its gradients are not all finite", dead=True)
     if not bool(gradient[chosen == 1].any()):
-        return GradientFree("its gradients are all zero")
+        return GradientFree("its gradients are all zero", dead=True)
     if bool(gradient[chosen == 0].any()):
         return GradientFree("its output for one item depends on the other items")
     return None

@@ -51,6 +51,11 @@ class Interpreter(Module):
             else:
                 self._host[name] = constants[name]
 
+    @property
+    def quantised(self) -> bool:
+        """Whether it rounds activations to steps."""
+        return any(node.operator == QUANTISED for node in self.nodes)
+
     def forward(self, x: Tensor) -> Tensor:
         """The first output; Unsupported where a node cannot be carried out exactly on this input."""
         return self.run(x)[0]
