@@ -4,7 +4,7 @@ A forecast assumes a truth; nothing here enters a verdict.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 
@@ -100,10 +100,10 @@ class Cost:
     """
 
     passes: Mapping[Role, int]
-    attacks: Mapping[Role, int]
     disk: int
     memory: int
     seconds: float | None
+    attacks: Mapping[Role, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +218,10 @@ def cost(
     attacks = {role: sum(load.attacks(role) for load in loads) for role in roles}
     return Cost(
         passes=rows,
-        attacks=attacks,
         disk=sum(load.rows * size for load, size in stored),
         memory=lanes * (INPUT_COPIES * images + noise) + images + COPIES * max(observing, measuring),
         seconds=sum((rows[role] + attacks[role]) * seconds[role] for role in roles) / lanes if measured else None,
+        attacks=attacks,
     )
 
 

@@ -294,6 +294,10 @@ def test_what_was_not_asked_is_said() -> None:
 
 def test_the_source_of_an_export_agrees_with_it() -> None:
     x = torch.from_numpy(np.random.default_rng(0).random((32, *IMAGE), np.float32))
-    module = memory.of_module(source("mobilenet"), Slot(Role.CANDIDATE, IMAGE, batch=16)).victim(x, OutputKind.LOGITS).gradients
+    module = (
+        memory.of_module(source("mobilenet"), Slot(Role.CANDIDATE, IMAGE, batch=16))
+        .victim(x, OutputKind.LOGITS)
+        .gradients
+    )
     file = of_file(path("mobilenet", "dynamo"), Slot(Role.CANDIDATE, IMAGE), x)
     assert isinstance(module, Gradients) and isinstance(file, Gradients)

@@ -76,7 +76,8 @@ class Attack:
         return most + 4, most
 
     def stream(self) -> Mapping[str, Json]:
-        return {"attack": self.kind, "target": self.target.value, "norm": self.norm, "version": VERSION}
+        # Without the target: attacks on either model begin alike.
+        return {"attack": self.kind, "norm": self.norm, "version": VERSION}
 
     def canonical(self) -> Mapping[str, Json]:
         effort = {
@@ -84,7 +85,7 @@ class Attack:
         }
         return {
             "probe": "attack", "data": str(self.data), "draws": self.draws, "level": self.level, "effort": effort,
-            "control": self.control, "classes": self.classes, **self.stream(),
+            "control": self.control, "classes": self.classes, "target": self.target.value, **self.stream(),
         }  # fmt: skip
 
     def describe(self) -> str:
