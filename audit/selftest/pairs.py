@@ -32,11 +32,21 @@ at_most = 0.12
 unit = "distance"
 """
 _HOUSE = POLICY + _DROP + _DISTANCE
+_ATTACKED = """
+[settings.adversarial]
+items = 200
+
+[[criterion]]
+claim = "adversarial.drop@level=*,norm=linf"
+at_most = 5.0
+unit = "points"
+"""
+_UNDER_ATTACK = POLICY.replace('"functional"]', '"functional", "adversarial"]') + _ATTACKED + _DROP
 
 
 def every() -> tuple[Pair, ...]:
     """All pairs; every one is made anew from fixed seeds and from the sample networks."""
-    return (*_good(), *_broken_outputs(), *_broken_functions(), *_broken_references(), *_broken_data(), *signs.pairs())
+    return (*_good(), *_broken_outputs(), *_broken_functions(), *_broken_references(), *_broken_data(), *_attacked(), *signs.pairs())
 
 
 def _materials(candidate: Network, seen: Pictures | None = None, policy: str = _HOUSE) -> Materials:
@@ -172,6 +182,18 @@ def _broken_data() -> tuple[Pair, ...]:
             _materials(own, policy=POLICY + _DROP + "required = false\n"),
             Expected(ExitCode.NOT_EVALUATED, "NOT EVALUATED (no-required-criterion)", {"accuracy.drop": PROVEN}),
         ),
+    )
+
+
+def _attacked() -> tuple[Pair, ...]:
+    """The same function twice; the second gives probabilities of 0 and 1, through which no gradient comes."""
+    claim = "adversarial.drop@level=1/255,norm=linf"
+    hidden = replace(_ended(softmax), head=networks.reference().head * 30)
+    masked = _undecided("gradient-masking", claim)
+    same = Expected(ExitCode.ACCEPTED, PROVEN, {claim: PROVEN}, {claim: 0.0})
+    return (
+        Pair("the same function under attack", "good", _materials(_ended(softmax), policy=_UNDER_ATTACK), same),
+        Pair("gradients that vanish", "bad", _materials(hidden, policy=_UNDER_ATTACK), masked),
     )
 
 
