@@ -82,7 +82,8 @@ def _identity(probe: Probe, check: Check) -> str:
     with _named(check):
         digest.of_json(probe.stream())
         bounds_of(probe)
-        target_of(probe)
+        if target_of(probe) is not None and not all(type(most) is int and most >= 0 for most in _passes(probe)):
+            raise ValueError(f"probe {probe.name!r} says that it takes {_passes(probe)} passes")
         if probe.min_effect and not LEAST_EFFECT <= probe.min_effect <= 1:
             raise ValueError(f"probe {probe.name!r} promises to change {probe.min_effect:g} of the items")
         return digest.of_json(probe.canonical())
@@ -232,7 +233,7 @@ def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRe
             draws=p.draws,
             min_effect=p.min_effect,
             target=_value(target_of(p)),
-            passes=getattr(p, "passes", (0, 0)),
+            passes=_passes(p),
             kept=what,
             description=p.describe(),
         )
@@ -244,6 +245,11 @@ def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRe
         checks=tuple(checks), claims=len(claims), partial=partial,
     )  # fmt: skip
     return unnamed.model_copy(update={"sha256": grounds.plan_digest(unnamed, claims)})
+
+
+def _passes(probe: Probe) -> tuple[int, int]:
+    forward, backward = getattr(probe, "passes", (0, 0))
+    return forward, backward
 
 
 def _value(role: Role | None) -> RoleName | None:

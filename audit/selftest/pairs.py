@@ -46,7 +46,15 @@ _UNDER_ATTACK = POLICY.replace('"functional"]', '"functional", "adversarial"]') 
 
 def every() -> tuple[Pair, ...]:
     """All pairs; every one is made anew from fixed seeds and from the sample networks."""
-    return (*_good(), *_broken_outputs(), *_broken_functions(), *_broken_references(), *_broken_data(), *_attacked(), *signs.pairs())
+    return (
+        *_good(),
+        *_broken_outputs(),
+        *_broken_functions(),
+        *_broken_references(),
+        *_broken_data(),
+        *_attacked(),
+        *signs.pairs(),
+    )
 
 
 def _materials(candidate: Network, seen: Pictures | None = None, policy: str = _HOUSE) -> Materials:
