@@ -1,0 +1,195 @@
+"""What holds for every attack, whatever the network: the worst is kept, items are alone, nothing is hidden."""
+
+from math import pi
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from victims import Linear, Network, attacked, convolutional, course, grey, patterns
+
+from checks.attacks import losses
+from checks.attacks.apgd import Apgd, TargetedApgd
+from checks.attacks.ball import Ball
+from checks.attacks.effort import Method
+from checks.attacks.pgd import Pgd
+from checks.attacks.square import Square
+
+LINF, L2 = Ball("linf", 0.03), Ball("l2", 0.3)
+METHODS: dict[str, Method] = {
+    "fgsm": Pgd(losses.cross_entropy, 1),
+    "pgd": Pgd(losses.cross_entropy, 5, restarts=2),
+    "apgd-ce": Apgd(losses.cross_entropy, 9, restarts=2),
+    "apgd-dlr": Apgd(losses.difference_of_logits_ratio, 9),
+    "apgd-t": TargetedApgd(5),
+    "square": Square(20),
+}
+every_method = pytest.mark.parametrize("name", METHODS)
+each_norm = pytest.mark.parametrize("ball", [LINF, L2], ids=lambda ball: ball.norm)
+
+
+class Spy:
+    """A network that keeps every item that it is shown, and the margin that it gives."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.margins: list[Tensor] = []
+        self.items = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scores = self.network(x)
+        self.items += len(x)
+        self.margins.append(losses.margin(scores, torch.zeros(len(x), dtype=torch.int64)).detach())
+        return scores
+
+
+def waves(x: Tensor) -> Tensor:
+    """Class 1 comes near class 0 in waves of the first pixel, and never reaches it."""
+    wave = -2 + (40 * pi * x[:, 0, 0, 0]).sin() + x[:, 0, 0, 0]
+    return torch.stack([torch.zeros_like(wave), wave], 1)
+
+
+@each_norm
+@every_method
+def test_what_becomes_of_an_item_depends_on_no_other(name: str, ball: Ball) -> None:
+    network, x = Linear(5), grey(24)
+    network.bias = -network(x).mean(0)
+    labels = network(x).argmax(1)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
+    whole = attacked(METHODS[name], course(network, x, labels, ball))
+    turned = attacked(METHODS[name], course(network, x[order], labels[order], ball))
+    alone = [attacked(METHODS[name], course(network, x[i : i + 1], labels[i : i + 1], ball)) for i in range(len(x))]
+    for value in ("best", "margins", "forward", "backward", "dead", "first"):
+        found = getattr(whole, value)
+        assert torch.equal(found[order], getattr(turned, value)), value
+        assert torch.equal(found, torch.cat([getattr(each, value) for each in alone])), value
+    assert whole.fooled(torch.arange(len(x))).any()
+
+
+@every_method
+def test_items_that_are_fooled_leave(name: str) -> None:
+    network, x = Linear(5), grey(40)
+    network.bias = -network(x).mean(0)
+    labels = network(x).argmax(1)
+    reached = attacked(METHODS[name], course(network, x, labels, LINF))
+    none = attacked(METHODS[name], course(network, x, labels, LINF, slack=1e9))
+    fallen = reached.fooled(torch.arange(len(x)))
+    assert fallen.any()
+    assert (reached.forward <= none.forward).all()
+    assert (reached.backward <= none.backward).all()
+    if name != "fgsm":
+        assert (reached.forward < none.forward)[fallen].float().mean() > 0.8
+
+
+@each_norm
+@every_method
+def test_every_pass_is_counted_and_the_worst_of_them_kept(name: str, ball: Ball) -> None:
+    spy, x = Spy(waves), grey(1)
+    begun = attacked(METHODS[name], course(spy, x, torch.zeros(1, dtype=torch.int64), ball))
+    assert spy.items == int(begun.forward)
+    assert not begun.fooled(torch.arange(1)).any()
+    assert torch.equal(begun.margins, torch.stack(spy.margins[1:]).amax(0))
+    assert torch.equal(begun.margins, losses.margin(waves(begun.best), torch.zeros(1, dtype=torch.int64)))
+    assert begun.margins >= begun.first == spy.margins[1]
+
+
+@pytest.mark.parametrize("method", [Pgd(losses.margin, 9), Apgd(losses.margin, 4)], ids=["pgd", "apgd"])
+def test_the_best_of_a_climb_is_kept_where_the_last_is_worse(method: Method) -> None:
+    spy = Spy(waves)
+    begun = attacked(method, course(spy, grey(20), torch.zeros(20, dtype=torch.int64), LINF))
+    assert torch.equal(begun.margins, torch.stack(spy.margins[1:]).amax(0))
+    assert (spy.margins[-1] < begun.margins - 0.05).sum() > 2
+
+
+@each_norm
+@pytest.mark.parametrize("loss", [losses.cross_entropy, losses.margin, losses.difference_of_logits_ratio])
+def test_restarts_only_add(loss: losses.Loss, ball: Ball) -> None:
+    network, (x, labels) = convolutional(), patterns(24, 5)
+    for climber in (Pgd, Apgd):
+        once, more = (attacked(climber(loss, 5, restarts), course(network, x, labels, ball)) for restarts in (1, 3))
+        assert (more.margins >= once.margins).all()
+        assert (more.margins > once.margins).any()
+        stood = ~once.fooled(torch.arange(24)) & once.right
+        assert torch.equal(more.best[~stood], once.best[~stood])
+
+
+class Poisoned(torch.autograd.Function):
+    """The items as they are; the gradient of some of them is `value`."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, value: float) -> Tensor:
+        ctx.value = value  # type: ignore[attr-defined]
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        gradient = gradient.clone()
+        gradient[::2, 0, 0, 0] = ctx.value  # type: ignore[attr-defined]
+        return gradient, None
+
+
+@each_norm
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"square"}))
+def test_a_gradient_that_is_no_number_is_dead_and_stops_nothing(name: str, value: float, ball: Ball) -> None:
+    network, x = Linear(5), grey(10)
+    labels = network(x).argmax(1)
+    begun = attacked(METHODS[name], course(lambda x: network(Poisoned.apply(x, value)), x, labels, ball, slack=1e9))
+    assert begun.dead.tolist() == [True, False] * 5
+    assert begun.columns()["dead"].tolist() == [True, False] * 5
+    assert begun.best.isfinite().all()
+    assert (begun.margins > begun.first)[1::2].all()
+
+
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"square"}))
+def test_an_item_without_a_gradient_is_dead_and_no_other(name: str) -> None:
+    network, x = Linear(5), grey(6)
+    network.weight *= 0.1
+    x += 0.2 * (x - 0.5).sign()  # what is rounded stays so within the ball
+
+    def steps(x: Tensor) -> Tensor:
+        """Every other item is rounded."""
+        rounded = x.round()
+        rounded[1::2] = x[1::2]
+        return network(rounded)
+
+    labels = steps(x).argmax(1)
+    begun = attacked(METHODS[name], course(steps, x, labels, LINF, slack=1e9))
+    assert begun.dead.tolist() == [True, False] * 3
+    columns = begun.columns()
+    assert columns["dead"].tolist() == [True, False] * 3
+    assert columns["stuck"].tolist() == [True, False] * 3
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 9, 10])
+@pytest.mark.parametrize("name", ["apgd-dlr", "apgd-t"])
+def test_any_number_of_classes_will_do(name: str, classes: int) -> None:
+    network, x = Linear(classes), grey(20)
+    network.bias = -network(x).mean(0)
+    labels = network(x).argmax(1)
+    ball = Ball("linf", 0.004)
+    begun = attacked(METHODS[name], course(network, x, labels, ball))
+    can = network.worst(x, labels, ball)
+    assert torch.equal(begun.fooled(torch.arange(20))[can.abs() > 0.05], (can > 0)[can.abs() > 0.05])
+    assert begun.margins.isfinite().all()
+
+
+def test_targets_are_the_highest_other_classes_and_no_more_than_there_are() -> None:
+    network, x = Linear(4), grey(6)
+    labels = network(x).argmax(1)
+    for targets, times in ((1, 1), (2, 2), (3, 3), (9, 3)):
+        begun = attacked(TargetedApgd(4, targets), course(network, x, labels, LINF, slack=1e9))
+        assert (begun.backward == times * 5).all()
+
+
+@each_norm
+def test_a_climb_that_stays_goes_on_past_the_point_where_it_fools(ball: Ball) -> None:
+    network, x = Linear(5), grey(20)
+    network.bias = -network(x).mean(0)
+    labels = network(x).argmax(1)
+    leaves, stays = (
+        attacked(Pgd(losses.margin, 20, stay=stay), course(network, x, labels, ball)) for stay in (False, True)
+    )
+    assert (stays.margins >= leaves.margins).all()
+    assert stays.margins.median() > 2 * leaves.margins.median()
+    assert np.ptp(stays.forward.numpy()) == 0
