@@ -1,6 +1,7 @@
 """Square: random squares that are kept where they help; no gradients (Andriushchenko et al., ECCV 2020)."""
 
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from typing import Final
 
@@ -15,7 +16,7 @@ _SHARE: Final = 0.8
 _HALVINGS: Final = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of ten thousand, after which squares have half as many pixels."""
 _TILES: Final = 5
-"""Of "l2": pyramids a side at the start."""
+"""Of "l2": pyramids along the shorter side at the start."""
 _TINY: Final = 1e-12
 
 
@@ -40,14 +41,16 @@ class Square:
         margins = course.try_out(rows, x)
         # Two places and two sets of signs for each query; "linf" needs the first of either.
         numbers = course.draws.uniform(rows, "squares", (self.queries, 4 + 2 * channels))
+        places = torch.arange(len(rows), device=rows.device)
         for query in range(1, self.queries):
             standing = ~course.fooled(rows)
-            rows, x, margins, numbers = rows[standing], x[standing], margins[standing], numbers[standing]
+            if not standing.all():
+                rows, x, margins, places = rows[standing], x[standing], margins[standing], places[standing]
             if not len(rows):
                 return
             side = max(round(sqrt(_share(query, self.queries) * height * width)), 1)
             side = min(side, height, width) if linf else _odd(max(side, 3), min(height, width))
-            tried = propose(course, rows, x, side, numbers[:, query])
+            tried = propose(course, rows, x, side, numbers[places, query])
             found = course.try_out(rows, tried)
             better = found > margins
             x = torch.where(better.view(-1, 1, 1, 1), tried, x)
@@ -78,12 +81,15 @@ def _stripes(course: Course, rows: Tensor) -> Tensor:
 
 
 def _square(course: Course, rows: Tensor, x: Tensor, side: int, numbers: Tensor) -> Tensor:
-    """One square, of one colour, at one end of the ball."""
+    """One square, of one colour, at one end of the ball: at the other, where it is of that colour already."""
     channels, height, width = x.shape[1:]
     inside, _, _ = _window(numbers[:, :2], side, height, width)
-    origin = course.x[rows]
-    moved = origin + course.ball.radius * _signs(numbers[:, 4 : 4 + channels])
-    return torch.where(inside, course.ball.project(origin, moved), x)
+    origin, moved = course.x[rows], course.ball.radius * _signs(numbers[:, 4 : 4 + channels])
+    made = torch.where(inside, course.ball.project(origin, origin + moved), x)
+    idle = (made == x).flatten(1).all(1)
+    if idle.any():  # a query that asks the same again is lost: a quarter of them on one channel
+        made[idle] = torch.where(inside, course.ball.project(origin, origin - moved), x)[idle]
+    return made
 
 
 def _window(numbers: Tensor, side: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,18 +110,15 @@ def _window(numbers: Tensor, side: int, height: int, width: int) -> tuple[Tensor
 def _profile(height: int, width: int) -> Tensor:
     """A pyramid of a rectangle: pixels nearer to the middle weigh more (the paper's η, before it is normalised)."""
     found = torch.zeros(height, width)
-    middle, top, left = height // 2 + 1, middle_of(height), middle_of(width)
-    for ring in range(max(middle, 1)):
-        found[top : top + 2 * ring + 1, left : left + 2 * ring + 1] += 1.0 / (ring + 1) ** 2
-        top, left = max(top - 1, 0), max(left - 1, 0)
+    middle, centre = height // 2, width // 2
+    # As many rings as reach the ends of the longer side.
+    for ring in range(max(middle, centre) + 1):
+        rows = slice(max(middle - ring, 0), middle + ring + 1)
+        found[rows, max(centre - ring, 0) : centre + ring + 1] += 1.0 / (ring + 1) ** 2
     return found
 
 
-def middle_of(size: int) -> int:
-    """The place of the middle, the former of two."""
-    return (size - 1) // 2
-
-
+@cache
 def _eta(side: int) -> Tensor:
     """Two pyramids side by side, one up and one down, of length 1 [side, side]."""
     half = side // 2
@@ -128,14 +131,13 @@ def _tiles(course: Course, rows: Tensor) -> Tensor:
     """Tiles of pyramids all over the item, up or down, as long as the radius."""
     channels, height, width = course.x.shape[1:]
     side = max(min(height, width) // _TILES, 1)
-    signs = torch.where(course.draws.uniform(rows, "tiles", (channels, _TILES, _TILES)) < 0.5, -1.0, 1.0)
-    eta = _eta(side).to(course.x.device) if side > 1 else torch.ones(1, 1, device=course.x.device)
-    tiles = torch.kron(signs.reshape(-1, _TILES, _TILES), eta).view(len(rows), channels, _TILES * side, _TILES * side)
-    moved = torch.zeros_like(course.x[rows])
-    high, wide = min(height, _TILES * side), min(width, _TILES * side)
-    top, left = (height - high) // 2, (width - wide) // 2
-    moved[:, :, top : top + high, left : left + wide] = tiles[:, :, :high, :wide]
+    high, wide = height // side, width // side
+    signs = torch.where(course.draws.uniform(rows, "tiles", (channels, high, wide)) < 0.5, -1.0, 1.0)
+    tiles = torch.kron(signs.reshape(-1, high, wide), _eta(side).to(course.x.device))
     origin = course.x[rows]
+    moved = torch.zeros_like(origin)
+    top, left = (height - high * side) // 2, (width - wide * side) // 2
+    moved[:, :, top : top + high * side, left : left + wide * side] = tiles.view(*signs.shape[:2], *tiles.shape[1:])
     return course.ball.project(origin, origin + moved * course.ball.radius / lengths(moved).clamp(min=_TINY))
 
 
