@@ -29,7 +29,10 @@ class Ball:
         """The step of length 1 that goes up fastest; none where the gradient is zero."""
         if self.norm == "linf":
             return gradient.sign()
-        return gradient / lengths(gradient).clamp_(min=_TINY)
+        # The square of what is shorter than 1e-22 is nothing in float32, and of what is longer than 1e19 no number.
+        largest = gradient.flatten(1).abs().amax(1).clamp_(min=torch.finfo(gradient.dtype).tiny)
+        scaled = gradient / largest.view(-1, 1, 1, 1)
+        return scaled / lengths(scaled).clamp_(min=_TINY)
 
     def start(self, origin: Tensor, numbers: Tensor) -> Tensor:
         """A random place on the edge of the ball, cut to [0, 1].

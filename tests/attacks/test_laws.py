@@ -161,6 +161,15 @@ def test_an_item_without_a_gradient_is_dead_and_no_other(name: str) -> None:
     assert columns["stuck"].tolist() == [True, False] * 3
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1e20, 1e30])
+def test_a_step_of_l2_has_its_length_however_large_the_gradient(size: float) -> None:
+    gradient = torch.randn((4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    gradient[3] = 0
+    step = Ball("l2", 1.0).ascent(gradient * size)
+    expected = gradient / gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
+    assert torch.allclose(step, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 4, 9, 10])
 @pytest.mark.parametrize("name", ["apgd-dlr", "apgd-t"])
 def test_any_number_of_classes_will_do(name: str, classes: int) -> None:
