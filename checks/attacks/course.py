@@ -40,7 +40,8 @@ class Course:
     """One attack after another on items [N, C, H, W] with labels int64 [N]; `rows` are places among them.
 
     `best` is what was found of each item with the largest margin against its label: the item as it is, where nothing
-    was tried. `right` are the items that the victim gets right as they are, `first` the margin at the first try.
+    was tried; where the victim had no number for one of the tries, that one, for all to see. `right` are the items that
+    the victim gets right as they are, `first` the margin at the first try.
     """
 
     def __init__(self, victim: Victim, x: Tensor, labels: Tensor, ball: Ball, draws: Draws) -> None:
@@ -52,6 +53,7 @@ class Course:
         self.margins = torch.full((count,), -torch.inf, device=x.device)
         self.first = self.margins.clone()
         self.dead = torch.zeros(count, dtype=torch.bool, device=x.device)
+        self._unanswered = torch.zeros_like(self.dead)
         everything = torch.arange(count, device=x.device)
         self.clean = self._scores(everything, x)
         self.right = losses.margin(self.clean, labels) < 0
@@ -81,7 +83,7 @@ class Course:
         new = self.backward[rows] == 0
         self.dead[rows] |= new & ~gradient.flatten(1).any(1)
         self.backward[rows] += 1
-        self._note(rows, x, scores)
+        self._note(rows, x, self._answered(rows, x, scores))
         return torch.where(finite, found, torch.full_like(found, -torch.inf)), gradient
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -97,13 +99,26 @@ class Course:
         self.forward[rows] += 1
         return self.victim.scores(x)
 
+    def _answered(self, rows: Tensor, x: Tensor, scores: Tensor) -> Tensor:
+        """Scores of a pass with gradients: those without, where it has no numbers.
+
+        A form with gradients may overflow where the network itself does not; that would look like a success.
+        """
+        odd = ~scores.isfinite().all(1)
+        if odd.any():
+            scores = scores.clone()
+            scores[odd] = self._scores(rows[odd], x[odd])
+        return scores
+
     def _note(self, rows: Tensor, x: Tensor, scores: Tensor) -> Tensor:
         margins = losses.margin(scores, self.labels[rows])
-        # NaN is no success; the engine counts it, and it blocks.
-        margins = torch.where(margins.isnan(), torch.full_like(margins, -torch.inf), margins)
+        # NaN is no success; it is shown to the engine, which counts it, and it blocks.
+        odd = margins.isnan()
+        margins = torch.where(odd, torch.full_like(margins, -torch.inf), margins)
         untried = self.first[rows] == -torch.inf
         self.first[rows] = torch.where(untried, margins, self.first[rows])
-        better = (margins > self.margins[rows]) | untried
+        better = ((margins > self.margins[rows]) | untried | odd) & ~self._unanswered[rows]
+        self._unanswered[rows] |= odd
         self.best[rows[better]] = x[better]
         self.margins[rows] = torch.maximum(margins, self.margins[rows])
         return margins

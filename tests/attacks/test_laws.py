@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 from victims import Linear, Network, attacked, convolutional, course, grey, patterns
 
+from audit.gradients import Gradients
+from audit.models.victim import NetworkVictim
+from audit.types import OutputKind
 from checks.attacks import losses
 from checks.attacks.apgd import Apgd, TargetedApgd
 from checks.attacks.ball import Ball
+from checks.attacks.course import Course
 from checks.attacks.effort import Method
 from checks.attacks.pgd import Pgd
 from checks.attacks.square import Square
@@ -189,6 +193,53 @@ def test_targets_are_the_highest_other_classes_and_no_more_than_there_are() -> N
     for targets, times in ((1, 1), (2, 2), (3, 3), (9, 3)):
         begun = attacked(TargetedApgd(4, targets), course(network, x, labels, LINF, slack=1e9))
         assert (begun.backward == times * 5).all()
+
+
+class Unanswered:
+    """A network without a number for what is brighter than it was."""
+
+    def __init__(self, network: Network, x: Tensor, value: float) -> None:
+        self.network, self.limit, self.value = network, float(x[0, 0, 0, 0]) + 0.01, value
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scores = self.network(x)
+        return torch.where((x[:, 0, 0, 0] > self.limit)[:, None], torch.full_like(scores, self.value), scores)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@every_method
+def test_an_item_that_the_network_has_no_number_for_is_shown_and_no_success(name: str, value: float) -> None:
+    network, x = Linear(3), grey(1)
+    network.weight[:] = 0
+    network.weight[0, 0, 0, 0] = -20.0  # every step makes the first pixel brighter
+    network.weight[1, 0, 0, 0] = 5.0
+    network.bias = torch.tensor([13.0, -2.0, 0.0])
+    odd = Unanswered(network, x, value)
+    begun = attacked(METHODS[name], course(odd, x, torch.zeros(1, dtype=torch.int64), Ball("linf", 0.05)))
+    assert not odd(begun.best).isfinite().any()
+    assert not begun.fooled(torch.arange(1)).any()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_form_with_gradients_that_overflows_fools_nobody(value: float) -> None:
+    """Where it has no numbers, those of the network of record count."""
+    network, x = Linear(3), grey(40)
+    ball = Ball("linf", 0.004)
+    x = x[network.worst(x, network(x).argmax(1), ball) < 0][:4]
+    labels = network(x).argmax(1)
+    overflows = torch.zeros(3).index_fill(0, torch.tensor([1]), value)
+
+    def odd(x: Tensor) -> Tensor:
+        return network(x) + overflows
+
+    seen = NetworkVictim(odd, network, Gradients("converted", 0, 4), OutputKind.LOGITS, torch.device("cpu"), 1, 0.0)
+    whole = course(network, x, labels, ball)
+    begun = Course(seen, x, labels, whole.ball, whole.draws)
+    for method in METHODS.values():
+        attacked(method, begun)
+    assert not begun.fooled(torch.arange(4)).any()
+    assert begun.margins.isfinite().all()
+    assert torch.equal(losses.margin(network(begun.best), labels), begun.margins)
 
 
 @each_norm
