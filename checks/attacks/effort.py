@@ -50,15 +50,18 @@ class Effort:
 
         return Square(self.queries)
 
-    def passes(self, classes: int) -> int:
-        """The most gradients that the white-box attacks take of an item."""
-        return sum(self._passes(name, classes) for name in self.white_box)
+    def passes(self, classes: int) -> tuple[int, int]:
+        """The most forward and backward passes that the white-box attacks take of an item."""
+        every = [self._passes(name, classes) for name in self.white_box]
+        return sum(forward for forward, _ in every), sum(backward for _, backward in every)
 
-    def _passes(self, name: str, classes: int) -> int:
+    def _passes(self, name: str, classes: int) -> tuple[int, int]:
+        """Every place of a climb but the last one of FGSM and PGD takes a gradient."""
         if name == "fgsm":
-            return 1
+            return 2, 1
         times = min(self.targets, max(classes - 1, 1)) if name == "apgd-t" else self.restarts
-        return times * (self.steps + (0 if name.startswith("pgd") else 1))
+        places = self.steps + 1
+        return times * places, times * (self.steps if name.startswith("pgd") else places)
 
     def _method(self, name: str) -> Method:
         from checks.attacks import losses

@@ -66,14 +66,15 @@ class Attack:
 
     @property
     def passes(self) -> tuple[int, int]:
-        """The most forward and backward passes that an item takes."""
+        """The most forward and backward passes that an item takes for which the target always has an answer."""
         match self.kind:
             case "black-box":
                 return self.effort.queries + 1, 0
             case "transfer":
                 return self.effort.transfer_steps + 2, self.effort.transfer_steps
-        most = self.effort.passes(self.classes) * (2 if self.control else 1)
-        return most + 4, most
+        forward, backward = self.effort.passes(self.classes)
+        # As it is; of the control once more, and a second time to see whether it is answered alike.
+        return (2 * forward + 3, 2 * backward) if self.control else (forward + 1, backward)
 
     def stream(self) -> Mapping[str, Json]:
         # Without the target: attacks on either model begin alike.

@@ -15,7 +15,7 @@ from checks.attacks import losses
 from checks.attacks.apgd import Apgd, TargetedApgd
 from checks.attacks.ball import Ball
 from checks.attacks.course import Course
-from checks.attacks.effort import Method
+from checks.attacks.effort import WHITE_BOX, Effort, Method
 from checks.attacks.pgd import Pgd
 from checks.attacks.square import Square
 
@@ -240,6 +240,19 @@ def test_a_form_with_gradients_that_overflows_fools_nobody(value: float) -> None
     assert not begun.fooled(torch.arange(4)).any()
     assert begun.margins.isfinite().all()
     assert torch.equal(losses.margin(network(begun.best), labels), begun.margins)
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in WHITE_BOX), WHITE_BOX])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_the_most_passes_are_those_of_an_item_that_stands(names: tuple[str, ...], classes: int) -> None:
+    network, x = Linear(classes), grey(2)
+    effort = Effort(names, steps=7, restarts=3, targets=4, queries=5, transfer_steps=5)
+    begun = course(network, x, network(x).argmax(1), LINF, slack=1e9)
+    for method in effort.methods():
+        attacked(method, begun)
+    forward, backward = effort.passes(classes)
+    assert begun.forward.tolist() == [forward + 1] * 2
+    assert begun.backward.tolist() == [backward] * 2
 
 
 @each_norm
