@@ -48,7 +48,7 @@ class Square:
                 rows, x, margins, places = rows[standing], x[standing], margins[standing], places[standing]
             if not len(rows):
                 return
-            side = max(round(sqrt(_share(query, self.queries) * height * width)), 1)
+            side = max(round(sqrt(_share(query - 1, self.queries) * height * width)), 1)
             side = min(side, height, width) if linf else _odd(max(side, 3), min(height, width))
             tried = propose(course, rows, x, side, numbers[places, query])
             found = course.try_out(rows, tried)

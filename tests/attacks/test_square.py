@@ -88,3 +88,19 @@ def test_a_square_of_l2_spends_what_the_other_square_frees() -> None:
     for item in range(8):
         old, new = (now - x)[item][kept[item].expand(3, 16, 16)], (made - x)[item][kept[item].expand(3, 16, 16)]
         assert torch.allclose(old / old.norm(), new / new.norm(), atol=1e-3)
+
+
+@pytest.mark.parametrize("queries", [3, 100])
+def test_the_first_square_is_the_largest_however_few_there_are(queries: int) -> None:
+    """Of the stripes before, some column of it changes from top to bottom: four fifths of the pixels are 29 × 29."""
+    shown: list[Tensor] = []
+    network = Linear(2, (3, 32, 32))
+
+    def spied(x: Tensor) -> Tensor:
+        shown.append(x)
+        return network(x)
+
+    x = grey(4, (3, 32, 32))
+    attacked(Square(queries), course(spied, x, network(x).argmax(1), Ball("linf", 0.01), slack=1e9))
+    changed = (shown[1] != shown[2]).any(1)
+    assert changed.any(2).sum(1).tolist() == [29] * 4
