@@ -2,8 +2,8 @@
 
 Both see the same items, radius, steps, queries and restarts. Where the toolbox differs:
 - PGD starts at a uniform place in the ball, ours on its edge.
-- APGD leaves the last place in place of the best, counts steps that beat the best in place of the last one, and looks at
-  the same steps for all items; its `eps_step` must be set to two radii, which is the paper's.
+- APGD gives the last place, not the best, and counts steps that beat the best one, not the last one. Its `eps_step`
+  must be set to two radii, which is the paper's first step.
 - Square draws one square for its whole batch, so it is given a quarter of the items at a time, not to hang on single
   draws; its queries count from the one after the stripes. In "l2" it divides the new square by the length that it
   should have (algorithm 3 multiplies), which may be zero.
@@ -35,7 +35,7 @@ from checks.attacks.square import Square
 from sample_models.roadsigns import generator, training
 from tests.conftest import unavailable
 
-STEPS, QUERIES = 20, 60
+STEPS, QUERIES = 20, 40
 ORDER = {"linf": np.inf, "l2": 2}
 Theirs = Callable[..., Any]
 
@@ -53,7 +53,7 @@ class Signs(torch.nn.Module):
 
 
 CASES: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], tuple[Tensor, Tensor]], dict[Norm, float]]] = {
-    "signs": (Signs, partial(training.load, 0, 48, "test"), {"linf": 3 / 255, "l2": 0.4}),
+    "signs": (Signs, partial(training.load, 0, 64, "test"), {"linf": 3 / 255, "l2": 0.4}),
     "patterns": (convolutional, partial(patterns, 100, 7), {"linf": 6 / 255, "l2": 0.8}),
 }
 OURS: dict[str, Method] = {
