@@ -47,7 +47,7 @@ class TargetedApgd:
     def run(self, course: Course, rows: Tensor, *, random: bool = True) -> None:
         """Attack `rows`; without `random` from the items themselves."""
         scores = course.clean.scatter(1, course.labels[:, None], -torch.inf)
-        ranked = scores.argsort(dim=1, descending=True)
+        ranked = scores.argsort(dim=1, descending=True, stable=True)  # ties, as quantised networks have, go by class
         for place in range(min(self.targets, scores.shape[1] - 1)):
             chosen = course.standing(rows)
             if not len(chosen):

@@ -151,9 +151,11 @@ class Attack:
             method.run(course, right, random=False)
         everything = torch.arange(len(batch.ids), device=victim.device)
         again = victim.scores(course.x)
+        # Of two infinities there is no difference; what is no number the second time is not alike.
+        alike = ((again - course.clean).abs() <= victim.slack) | (again == course.clean)
         return {
             "standing": (course.right & ~course.fooled(everything)).cpu().numpy(),
-            "unsteady": ((again - course.clean).abs().amax(1) > victim.slack).cpu().numpy(),
+            "unsteady": (~alike.all(1)).cpu().numpy(),
             "forward": columns["forward"] + course.forward.cpu().numpy() + 1,
             "backward": columns["backward"] + course.backward.cpu().numpy(),
         }

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from victims import Linear, Network, attacked, convolutional, course, grey, patterns
+from victims import Linear, Network, attacked, convolutional, course, grey, patterns, victim
 
+from audit.contracts import Batch
 from audit.gradients import Gradients
 from audit.models.victim import NetworkVictim
-from audit.types import OutputKind
+from audit.types import DataRole, OutputKind, Role, data_name
 from checks.attacks import losses
 from checks.attacks.apgd import Apgd, TargetedApgd
 from checks.attacks.ball import Ball
 from checks.attacks.course import Course
 from checks.attacks.effort import WHITE_BOX, Effort, Method
 from checks.attacks.pgd import Pgd
+from checks.attacks.probe import Attack
 from checks.attacks.square import Square
 
 LINF, L2 = Ball("linf", 0.03), Ball("l2", 0.3)
@@ -193,6 +195,46 @@ def test_targets_are_the_highest_other_classes_and_no_more_than_there_are() -> N
     for targets, times in ((1, 1), (2, 2), (3, 3), (9, 3)):
         begun = attacked(TargetedApgd(4, targets), course(network, x, labels, LINF, slack=1e9))
         assert (begun.backward == times * 5).all()
+
+
+def test_ties_between_targets_go_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    towards: list[Tensor] = []
+    targeted = losses.targeted
+
+    def spied(target: Tensor) -> losses.Loss:
+        towards.append(target)
+        return targeted(target)
+
+    monkeypatch.setattr(losses, "targeted", spied)
+    network, x = Linear(40), grey(3)
+    network.weight[1:] = 0
+    labels = torch.tensor([0, 0, 0])
+    network.bias[0] = 5.0 - network(x)[:, 0].min()
+    attacked(TargetedApgd(1, 3), course(network, x, labels, Ball("linf", 1e-6)))
+    assert [target.tolist() for target in towards[::2]] == [[1] * 3, [2] * 3, [3] * 3]
+
+
+@pytest.mark.parametrize(("second", "unsteady"), [(0.0, False), (0.5, True), (torch.nan, True), (torch.inf, True)])
+def test_what_is_answered_otherwise_the_second_time_is_unsteady(second: float, unsteady: bool) -> None:
+    """A class that is ruled out by −∞ is so both times."""
+    network, x = Linear(3), grey(4)
+    asked, passes = 0, 7  # the last one is the second look
+
+    def answers(x: Tensor) -> Tensor:
+        nonlocal asked
+        asked += 1
+        added = torch.tensor([0.0, 0.0, second if asked == passes else 0.0])
+        return torch.cat([network(x) + added, torch.full((len(x), 1), -torch.inf)], 1)
+
+    effort = Effort(("fgsm",), steps=1, restarts=1, targets=1, queries=1, transfer_steps=1)
+    labels = network(x).argmax(1)
+    data = data_name(DataRole.SAMPLE, "4")
+    attack = Attack("white-box", Role.REFERENCE, "linf", 1.0, effort, data, 4, control=True)
+    begun = course(network, x, labels, LINF, slack=1e-3)
+    batch = Batch(begun.draws.batch.ids, x, labels)
+    columns = attack.attack(batch, begun.draws.rng, victim(answers, slack=1e-3)).columns
+    assert asked == passes
+    assert columns["unsteady"].tolist() == [unsteady] * 4
 
 
 class Unanswered:
