@@ -78,10 +78,12 @@ class Course:
         labels = self.labels[rows]
         scores, found, gradient = self.victim.with_gradient(x, lambda out: loss(out, labels))
         self.forward[rows] += 1
-        finite = gradient.flatten(1).isfinite().all(1) & found.isfinite()
-        gradient = torch.where(finite.view(-1, 1, 1, 1), gradient, torch.zeros_like(gradient))
+        largest = torch.linalg.vector_norm(gradient.flatten(1), ord=torch.inf, dim=1)
+        finite = largest.isfinite() & found.isfinite()
+        if not finite.all():
+            gradient = torch.where(finite.view(-1, 1, 1, 1), gradient, torch.zeros_like(gradient))
         new = self.backward[rows] == 0
-        self.dead[rows] |= new & ~gradient.flatten(1).any(1)
+        self.dead[rows] |= new & ~(finite & (largest > 0))
         self.backward[rows] += 1
         self._note(rows, x, self._answered(rows, x, scores))
         return torch.where(finite, found, torch.full_like(found, -torch.inf)), gradient
@@ -104,7 +106,7 @@ class Course:
 
         A form with gradients may overflow where the network itself does not; that would look like a success.
         """
-        odd = ~scores.isfinite().all(1)
+        odd = ~(scores < torch.inf).all(1)
         if odd.any():
             scores = scores.clone()
             scores[odd] = self._scores(rows[odd], x[odd])

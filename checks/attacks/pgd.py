@@ -41,7 +41,8 @@ class Pgd:
             _, gradient = course.climb(rows, x, self.loss)
             if not self.stay:
                 standing = ~course.fooled(rows)
-                rows, x, gradient = rows[standing], x[standing], gradient[standing]
+                if not standing.all():
+                    rows, x, gradient = rows[standing], x[standing], gradient[standing]
             if not len(rows):
                 return
             x = ball.project(course.x[rows], x + size * ball.ascent(gradient))
