@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,27 +11,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from audit import subjects
+from audit import cli, console, quarantine, subjects
 from audit.dataset import DataSource
 from audit.errors import AuditError
 from audit.report import pdf
 from audit.request import AuditFile
+from tests import zygote
 from tests.attempts import BROKEN
 from tests.world import World
 
 COMMAND = Path(sys.executable).parent / "prune-audit"
 Command = Callable[..., subprocess.CompletedProcess[str]]
+_EXAMINATION = subjects._examination
+READERS = (
+    "onnx.checker", "onnx.numpy_helper", "onnxruntime", "torch", "torch._inductor.codecache",
+    "torch._export.serde.serialize", "audit.subjects", "networkx", "audit.models.onnx", "audit.models.programs",
+)  # fmt: skip
+"""What the children that read files import."""
 
 
-@pytest.fixture(autouse=True)
-def _examine_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read files in this process: a child costs more than a whole audit of a small world.
+@pytest.fixture(scope="session", autouse=True)
+def _examine_here() -> Iterator[None]:
+    """Read files in this process, in fixtures of any scope: a child costs more than a whole audit of a small world.
 
     Whatever goes through the real command has its child all the same, and so has a test marked `quarantined`.
     """
-    if "quarantined" not in request.keywords:
-        monkeypatch.setattr(subjects, "_examination", _here)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subjects, "_examination", _here)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _examine_apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "quarantined" in request.keywords:
+        monkeypatch.setattr(subjects, "_examination", _EXAMINATION)
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,42 @@ def command(tmp_path: Path) -> Command:
         )
 
     return call
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """What `command` gives, from this process: for all that is the same without the start of an interpreter."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [str(each) for each in arguments]
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["prune-audit", *words])
+            patch.setattr(console.SCREEN, "_width", 200)
+            result = CliRunner().invoke(cli.app, words, catch_exceptions=False)
+        return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def readers() -> Iterator[socket.socket]:
+    """The channel of a process that forks children which read files."""
+    with zygote.started(*READERS) as channel:
+        yield channel
+
+
+@pytest.fixture
+def forked(readers: socket.socket, monkeypatch: pytest.MonkeyPatch) -> list[zygote.Forked]:
+    """For a test marked `quarantined`: its children are forked, and told here, the latest last."""
+    children: list[zygote.Forked] = []
+
+    def spawn() -> zygote.Forked:
+        children.append(zygote.Forked(readers))
+        return children[-1]
+
+    monkeypatch.setattr(quarantine, "_spawn", spawn)
+    return children
 
 
 def unavailable(what: str) -> None:
