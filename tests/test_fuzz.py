@@ -1,9 +1,7 @@
 """300 damaged model files through the door that every file goes through: refused by name, or accepted as themselves."""
 
 import signal
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from audit import digest, evidence, quarantine, subjects
+from audit import digest, evidence, subjects
 from audit.contracts import Model
 from audit.errors import AuditError, ExitCode
 from audit.request import AuditFile
@@ -27,10 +25,6 @@ NUMBER, PARTS = 150, 5
 SECONDS = 120.0
 """More than any of them needs on a busy machine, and much less than forever."""
 ITEMS = torch.from_numpy(np.random.default_rng(0).random((3, *INPUT), np.float32))
-LIBRARIES = (
-    "onnx.checker", "onnx.numpy_helper", "onnxruntime", "torch", "torch._inductor.codecache",
-    "torch._export.serde.serialize", "audit.subjects", "networkx", "audit.models.onnx", "audit.models.programs",
-)  # fmt: skip
 
 pytestmark = pytest.mark.quarantined
 
@@ -50,7 +44,7 @@ class Door:
     """Opens model files as a run does; `children` are the processes that read, the latest last."""
 
     folder: Path
-    children: list[zygote.Forked] = field(default_factory=list)
+    children: list[zygote.Forked]
 
     def open(self, name: str, files: Files, *, trust_code: bool = False) -> Model | AuditError:
         """The candidate of an audit whose reference is sound, or the reason why it is refused, which names it."""
@@ -85,23 +79,10 @@ def write(folder: Path, files: Files) -> None:
     np.savez(folder / "test.npz", x=x, y=np.arange(40) % CLASSES)
 
 
-@pytest.fixture(scope="module")
-def readers() -> Iterator[socket.socket]:
-    with zygote.started(*LIBRARIES) as channel:
-        yield channel
-
-
 @pytest.fixture
-def door(tmp_path: Path, readers: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Door:
-    door = Door(tmp_path)
-
-    def spawn() -> zygote.Forked:
-        door.children.append(zygote.Forked(readers))
-        return door.children[-1]
-
-    monkeypatch.setattr(quarantine, "_spawn", spawn)
+def door(tmp_path: Path, forked: list[zygote.Forked], monkeypatch: pytest.MonkeyPatch) -> Door:
     monkeypatch.setattr(subjects, "SECONDS", SECONDS)
-    return door
+    return Door(tmp_path, forked)
 
 
 def require_itself(model: Model, mutant: Mutant, originals: dict[str, Files], folder: Path) -> None:
@@ -188,13 +169,20 @@ def test_a_network_that_never_ends_is_ended(door: Door, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("number", [0, 5, 6, 16, 23, 27, 44, 110])
-def test_the_command_ends_as_it_should_with_onnx_mutants(tmp_path: Path, command: Command, number: int) -> None:
-    require_end(command, tmp_path / "audit", of_onnx()[number])
+@pytest.mark.usefixtures("forked")
+def test_the_command_ends_as_it_should_with_onnx_mutants(tmp_path: Path, invoke: Command, number: int) -> None:
+    require_end(invoke, tmp_path / "audit", of_onnx()[number])
 
 
 @pytest.mark.parametrize("number", [8, 12, 14, 39])
-def test_the_command_ends_as_it_should_with_mutants_of_programs(tmp_path: Path, command: Command, number: int) -> None:
-    assert require_end(command, tmp_path / "audit", of_pt2()[number]) == ExitCode.INPUT
+@pytest.mark.usefixtures("forked")
+def test_the_command_ends_as_it_should_with_mutants_of_programs(tmp_path: Path, invoke: Command, number: int) -> None:
+    assert require_end(invoke, tmp_path / "audit", of_pt2()[number]) == ExitCode.INPUT
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_the_installed_command_ends_as_it_should(tmp_path: Path, command: Command, number: int) -> None:
+    require_end(command, tmp_path / "audit", of_onnx()[number])
 
 
 def require_end(command: Command, folder: Path, mutant: Mutant) -> int:
