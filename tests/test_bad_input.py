@@ -1,4 +1,4 @@
-"""Bad input through the installed command: the right code, one message that names the culprit, nothing left."""
+"""Bad input to `prune-audit run`: the right code, one message that names the culprit, nothing left."""
 
 import os
 from collections.abc import Callable
@@ -16,6 +16,8 @@ from tests.conftest import Command
 from tests.world import CANDIDATE, World, network, weights
 
 Spoil = Callable[[World], None]
+
+pytestmark = [pytest.mark.quarantined, pytest.mark.usefixtures("forked")]
 
 
 def missing_model(world: World) -> None:
@@ -184,10 +186,10 @@ CASES: dict[str, tuple[Spoil, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_is_refused_by_name(case: str, command: Command, world: World) -> None:
+def test_is_refused_by_name(case: str, invoke: Command, world: World) -> None:
     spoil, words = CASES[case]
     spoil(world)
-    result = command("run", world.audit, "--no-pdf")
+    result = invoke("run", world.audit, "--no-pdf")
     assert result.returncode == ExitCode.INPUT, result.stderr
     message = " ".join(result.stderr.split())
     for word in words:
@@ -197,9 +199,9 @@ def test_is_refused_by_name(case: str, command: Command, world: World) -> None:
     assert not world.out.exists()
 
 
-def test_a_model_that_fails_on_the_data_is_named(command: Command, world: World) -> None:
+def test_a_model_that_fails_on_the_data_is_named(invoke: Command, world: World) -> None:
     model_that_fails_later(world)
-    result = command("run", world.audit, "--no-pdf")
+    result = invoke("run", world.audit, "--no-pdf")
     assert result.returncode == ExitCode.INPUT, result.stderr
     assert "candidate.onnx: fails on inputs of 3 × 8 × 8" in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
@@ -259,38 +261,38 @@ def test_object_arrays_are_never_unpickled(command: Command, world: World) -> No
     assert not flag.exists()
 
 
-def test_folder_of_another_audit_is_refused(command: Command, world: World) -> None:
-    assert command("run", world.audit, "--no-pdf").returncode == ExitCode.ACCEPTED
+def test_folder_of_another_audit_is_refused(invoke: Command, world: World) -> None:
+    assert invoke("run", world.audit, "--no-pdf").returncode == ExitCode.ACCEPTED
     before = {path: path.read_bytes() for path in world.out.rglob("*") if path.is_file()}
     network(world.candidate, weights(second=30.0))
-    result = command("run", world.audit, "--no-pdf")
+    result = invoke("run", world.audit, "--no-pdf")
     assert result.returncode == ExitCode.INPUT
     assert "holds another audit" in result.stderr
     assert {path: path.read_bytes() for path in world.out.rglob("*") if path.is_file()} == before
 
 
-def test_folder_with_other_things_is_refused(command: Command, world: World) -> None:
+def test_folder_with_other_things_is_refused(invoke: Command, world: World) -> None:
     world.out.mkdir()
     (world.out / "thesis.tex").write_text("do not touch")
-    result = command("run", world.audit, "--no-pdf")
+    result = invoke("run", world.audit, "--no-pdf")
     assert result.returncode == ExitCode.INPUT
     assert [path.name for path in world.out.iterdir()] == ["thesis.tex"]
 
 
-def test_unknown_policy_gets_a_suggestion(command: Command, world: World) -> None:
-    result = command("run", world.audit, "--policy", "standart")
+def test_unknown_policy_gets_a_suggestion(invoke: Command, world: World) -> None:
+    result = invoke("run", world.audit, "--policy", "standart")
     assert result.returncode == ExitCode.INPUT
     assert "Did you mean 'standard" in result.stderr
 
 
-def test_flags_and_file_together_are_refused(command: Command, world: World) -> None:
-    result = command("run", world.audit, "--candidate", world.candidate)
+def test_flags_and_file_together_are_refused(invoke: Command, world: World) -> None:
+    result = invoke("run", world.audit, "--candidate", world.candidate)
     assert result.returncode == ExitCode.INPUT
     assert "--candidate" in result.stderr
 
 
-def test_flags_alone_need_all_subjects(command: Command, world: World) -> None:
-    result = command("run", "--reference", world.reference, "--data", world.data)
+def test_flags_alone_need_all_subjects(invoke: Command, world: World) -> None:
+    result = invoke("run", "--reference", world.reference, "--data", world.data)
     assert result.returncode == ExitCode.INPUT
     assert "--candidate" in result.stderr
 

@@ -1,4 +1,4 @@
-"""Every verdict and exit code through the installed command."""
+"""Every verdict and exit code through `prune-audit`, and each exit code through the installed command."""
 
 import json
 import os
@@ -41,14 +41,14 @@ def test_too_few_items_are_conditional(command: Command, tmp_path: Path) -> None
     assert verdict(command, world) == (3, "CONDITIONAL PASS", "within-limit-not-proven")
 
 
-def test_conditional_pass_is_accepted_where_the_policy_says_so(command: Command, tmp_path: Path) -> None:
+def test_conditional_pass_is_accepted_where_the_policy_says_so(invoke: Command, tmp_path: Path) -> None:
     world = World(tmp_path / "w", Items(n=60, errors=2), accept='["PASS", "CONDITIONAL PASS"]')
-    assert verdict(command, world) == (0, "CONDITIONAL PASS", "within-limit-not-proven")
+    assert verdict(invoke, world) == (0, "CONDITIONAL PASS", "within-limit-not-proven")
 
 
-def test_estimate_beyond_the_limit_is_a_conditional_fail(command: Command, tmp_path: Path) -> None:
+def test_estimate_beyond_the_limit_is_a_conditional_fail(invoke: Command, tmp_path: Path) -> None:
     world = World(tmp_path / "w", Items(n=60, errors=2, harm=2))
-    assert verdict(command, world) == (3, "CONDITIONAL FAIL", "beyond-limit-not-proven")
+    assert verdict(invoke, world) == (3, "CONDITIONAL FAIL", "beyond-limit-not-proven")
 
 
 def test_broken_reference_decides_nothing(command: Command, tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_broken_reference_decides_nothing(command: Command, tmp_path: Path) -> N
     assert (drop["verdict"], drop["reason"]) == ("NOT EVALUATED", "reference-floor")
 
 
-def test_two_percent_against_none_is_no_pass(command: Command, tmp_path: Path) -> None:
+def test_two_percent_against_none_is_no_pass(invoke: Command, tmp_path: Path) -> None:
     # A drop of 2 points within a limit of 5: only the floor stands between a dead reference and a PASS.
     world = World(tmp_path / "w", Items(n=400, errors=392, harm=8), limit=5.0)
-    code, overall, _ = verdict(command, world)
+    code, overall, _ = verdict(invoke, world)
     assert (code, overall) == (1, "FAIL")
     body = json.loads((world.out / "evidence.json").read_text())["body"]
     by_claim = {d["claim"]: d for d in body["decisions"]}
@@ -72,11 +72,11 @@ def test_two_percent_against_none_is_no_pass(command: Command, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nan_or_infinity_in_an_output_blocks(command: Command, world: World, bad: float) -> None:
+def test_nan_or_infinity_in_an_output_blocks(invoke: Command, world: World, bad: float) -> None:
     broken = CANDIDATE.copy()
     broken[-1, -1] = bad  # one weight: NaN or infinity times any pixel, zero included, is never a number
     network(world.candidate, broken)
-    code, overall, _ = verdict(command, world)
+    code, overall, _ = verdict(invoke, world)
     assert (code, overall) == (1, "FAIL")
     body = json.loads((world.out / "evidence.json").read_text())["body"]
     by_claim = {d["claim"]: d for d in body["decisions"]}
@@ -85,36 +85,38 @@ def test_nan_or_infinity_in_an_output_blocks(command: Command, world: World, bad
     assert by_claim["accuracy.drop"]["reason"] == "non-finite"
 
 
-def test_policy_without_a_required_criterion_decides_nothing(command: Command, world: World) -> None:
+def test_policy_without_a_required_criterion_decides_nothing(invoke: Command, world: World) -> None:
     world.policy.write_text(world.policy.read_text() + "required = false\n")
-    assert verdict(command, world) == (4, "NOT EVALUATED", "no-required-criterion")
+    assert verdict(invoke, world) == (4, "NOT EVALUATED", "no-required-criterion")
 
 
-def test_duplicated_test_set_blocks(command: Command, world: World) -> None:
+def test_duplicated_test_set_blocks(invoke: Command, world: World) -> None:
     x, y = world.items.arrays()
     np.savez(world.data, x=np.concatenate([x] * 10), y=np.concatenate([y] * 10))
-    code, overall, _ = verdict(command, world)
+    code, overall, _ = verdict(invoke, world)
     assert (code, overall) == (1, "FAIL")
     body = json.loads((world.out / "evidence.json").read_text())["body"]
     assert body["data"][0]["items"] == len(x)
     assert body["data"][0]["duplicates"] == 9 * len(x)
 
 
-def test_judge_repeats_the_certificate_and_another_policy_is_exploratory(command: Command, world: World) -> None:
-    first = summary(command("run", world.audit, "--no-pdf", "--json"))
+def test_judge_repeats_the_certificate_and_another_policy_is_exploratory(
+    command: Command, invoke: Command, world: World
+) -> None:
+    first = summary(invoke("run", world.audit, "--no-pdf", "--json"))
     again = command("judge", world.out, "--no-pdf", "--json")
     assert again.returncode == ExitCode.ACCEPTED
     assert summary(again)["id"] == first["id"]
 
     lenient = world.folder / "lenient.toml"
     lenient.write_text(world.policy.read_text().replace("at_most = 2.0", "at_most = 5.0"))
-    other = command("judge", world.out, "--policy", lenient, "--no-pdf", "--json")
+    other = invoke("judge", world.out, "--policy", lenient, "--no-pdf", "--json")
     assert other.returncode == ExitCode.CONDITIONAL
     assert (summary(other)["verdict"], summary(other)["accepted"]) == ("PASS", False)
 
 
-def test_render_writes_the_same_certificate_again(command: Command, world: World) -> None:
-    command("run", world.audit, "--no-pdf")
+def test_render_writes_the_same_certificate_again(command: Command, invoke: Command, world: World) -> None:
+    invoke("run", world.audit, "--no-pdf")
     copy = world.folder / "copy"
     result = command("render", world.out / "evidence.json", "--out", copy, "--no-pdf")
     assert result.returncode == ExitCode.ACCEPTED
@@ -122,13 +124,13 @@ def test_render_writes_the_same_certificate_again(command: Command, world: World
         assert (copy / name).read_bytes() == (world.out / name).read_bytes()
 
 
-def test_altered_evidence_is_refused(command: Command, world: World) -> None:
-    command("run", world.audit, "--no-pdf")
+def test_altered_evidence_is_refused(invoke: Command, world: World) -> None:
+    invoke("run", world.audit, "--no-pdf")
     path = world.out / "evidence.json"
     text = path.read_text()
     for change, message in (('"CONDITIONAL PASS":1', "do not follow"), ('"CONDITIONAL PASS":0 ', "canonical form")):
         path.write_text(text.replace('"CONDITIONAL PASS":0', change))
-        result = command("render", path)
+        result = invoke("render", path)
         assert result.returncode == ExitCode.INPUT
         assert message in result.stderr
 

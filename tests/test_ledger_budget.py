@@ -261,12 +261,12 @@ def test_the_budget_keeps_whole_what_fits() -> None:
         sizes.kept([CLEAN, shifted], items, 10, 0)
 
 
-def test_the_plan_says_what_reuse_is_lost_and_how_much_is_stored(command: Command, world: World) -> None:
+def test_the_plan_says_what_reuse_is_lost_and_how_much_is_stored(invoke: Command, world: World) -> None:
     other = within_nothing(world)
     noisy(other)
-    told = command("plan", other.audit, "--go-on").stdout
+    told = invoke("plan", other.audit, "--go-on").stdout
     assert "Under 3 of 4 probes it holds only how the models compare" in told
-    said = command("run", other.audit, "--no-pdf", "--out", "elsewhere").stderr
+    said = invoke("run", other.audit, "--no-pdf", "--out", "elsewhere").stderr
     assert "another candidate has to run its reference again" in said
     assert "holds only how the models compare" in (other.out / "certificate.html").read_text()
 

@@ -66,10 +66,10 @@ def test_the_same_network_without_that_is_audited(world: World) -> None:
             assert (claim(found, name, role).estimate, claim(found, name, role).n) == (0.0, SOME)
 
 
-def test_it_ends_with_exit_code_2_and_names_the_model(command: Command, world: World) -> None:
+def test_it_ends_with_exit_code_2_and_names_the_model(invoke: Command, world: World) -> None:
     noise = helper.make_node("RandomNormal", [], ["noise"], shape=[1, 4], scale=0.01, seed=1.0)
     write(world.candidate, noise, helper.make_node("Add", ["logits", "noise"], ["out"]))
-    result = command("run", world.audit, "--no-pdf")
+    result = invoke("run", world.audit, "--no-pdf")
     assert result.returncode == ExitCode.INPUT
     assert TWICE in result.stderr
 

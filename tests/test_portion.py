@@ -36,20 +36,20 @@ def edited(path: Path, change: Callable[[Any], None]) -> Path:
 
 
 @pytest.mark.parametrize("flags", PARTS.values(), ids=PARTS)
-def test_a_partial_run_is_not_evaluated(command: Command, world: World, flags: tuple[object, ...]) -> None:
-    result = command("run", world.audit, "--no-pdf", "--json", *flags)
+def test_a_partial_run_is_not_evaluated(invoke: Command, world: World, flags: tuple[object, ...]) -> None:
+    result = invoke("run", world.audit, "--no-pdf", "--json", *flags)
     told = summary(result)
     assert (result.returncode, told["verdict"], told["reason"]) == (4, "NOT EVALUATED", "partial-run")
-    again = summary(command("judge", world.out, "--no-pdf", "--json"))
+    again = summary(invoke("judge", world.out, "--no-pdf", "--json"))
     assert (again["exit_code"], again["id"]) == (4, told["id"])
     body = evidence.load(world.out / "evidence.json").body
     assert "left out" in body.deviations[0]
     assert "partial run" in (world.out / "certificate.html").read_text()
 
 
-def test_a_partial_run_states_no_failure(command: Command, tmp_path: Path) -> None:
+def test_a_partial_run_states_no_failure(invoke: Command, tmp_path: Path) -> None:
     world = World(tmp_path / "w", Items(n=400, harm=80))
-    told = summary(command("run", world.audit, "--no-pdf", "--json", "--limit", 300))
+    told = summary(invoke("run", world.audit, "--no-pdf", "--json", "--limit", 300))
     assert told["exit_code"] == 4
     assert "FAIL" in [part["verdict"] for part in told["criteria"]]  # type: ignore[attr-defined]  # JSON
 
@@ -135,8 +135,8 @@ def test_the_whole_audit_does_not_go_on_in_the_folder_of_a_part(world: World) ->
         (("--only", "accuracy", "--skip", "integrity"), "both --only and --skip"),
     ],
 )
-def test_a_part_that_cannot_be_is_refused(command: Command, world: World, flags: tuple[object, ...], said: str) -> None:
-    result = command("run", world.audit, *flags)
+def test_a_part_that_cannot_be_is_refused(invoke: Command, world: World, flags: tuple[object, ...], said: str) -> None:
+    result = invoke("run", world.audit, *flags)
     assert (result.returncode, world.out.exists()) == (2, False)
     assert said in result.stderr
 

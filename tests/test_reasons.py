@@ -11,6 +11,8 @@ from audit import console
 from tests.conftest import Command
 from tests.world import Items, World
 
+pytestmark = [pytest.mark.quarantined, pytest.mark.usefixtures("forked")]
+
 
 def empty(world: World) -> None:
     x, y = Items(n=4).arrays()
@@ -70,10 +72,10 @@ CASES: tuple[tuple[str, Callable[[World], None]], ...] = (
 
 @pytest.mark.parametrize(("reason", "spoil"), CASES, ids=lambda case: case if isinstance(case, str) else case.__name__)
 def test_the_command_prints_the_code(
-    command: Command, world: World, reason: str, spoil: Callable[[World], None]
+    invoke: Command, world: World, reason: str, spoil: Callable[[World], None]
 ) -> None:
     spoil(world)
-    result = command("run", world.audit)
+    result = invoke("run", world.audit)
     assert (result.returncode, world.out.exists()) == (2, False)
     assert f"reason: {reason}" in result.stderr
 

@@ -29,8 +29,8 @@ def test_a_limit_that_cannot_be_proven_ends_with_2_unless_told_to_go_on(
     assert kept(tmp_path) == before
 
 
-def test_the_table_says_which_limit_and_how_many_items(command: Command, tmp_path: Path) -> None:
+def test_the_table_says_which_limit_and_how_many_items(invoke: Command, tmp_path: Path) -> None:
     world = World(tmp_path / "w", Items(n=60, errors=2))
-    result = command("plan", world.audit)
+    result = invoke("plan", world.audit)
     assert "60 items, 1 probes, 1 draws" in result.stdout
     assert "accuracy.drop: with 60 items not even a candidate that changes nothing" in result.stdout

@@ -248,13 +248,13 @@ def sealed_anew(path: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("damage", [foreign, truncated, bit_flipped, sealed_anew])
 def test_an_observation_that_is_not_what_was_stored_is_refused_by_name(
-    usual: World, tmp_path: Path, command: Command, damage: Callable[[Path, Path], None]
+    usual: World, tmp_path: Path, invoke: Command, damage: Callable[[Path, Path], None]
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(usual.out, out)
     path, other = observations(out)[:2]
     damage(path, other)
-    result = command("run", usual.audit, "--out", out, "--no-pdf")
+    result = invoke("run", usual.audit, "--out", out, "--no-pdf")
     assert result.returncode == ExitCode.INPUT, result.stderr
     assert path.name in result.stderr
     assert "Traceback" not in result.stderr

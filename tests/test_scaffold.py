@@ -109,10 +109,10 @@ def test_what_lies_elsewhere_is_named_absolutely(world: World, tmp_path: Path, m
     assert parsed.data.test.path == world.folder / "test.npz"
 
 
-def test_an_existing_file_is_left_alone(world: World, command: Command) -> None:
+def test_an_existing_file_is_left_alone(world: World, invoke: Command) -> None:
     before = world.audit.read_bytes()
     paths = ("--reference", world.reference, "--candidate", world.candidate, "--data", world.data)
-    result = command("init", *paths, "--out", world.audit)
+    result = invoke("init", *paths, "--out", world.audit)
     assert result.returncode == 2
     assert "is there already" in result.stderr
     assert world.audit.read_bytes() == before
@@ -190,10 +190,10 @@ def test_what_cannot_be_opened_leaves_nothing(world: World, spoil: Callable[[Wor
     assert sorted(world.folder.iterdir()) == before
 
 
-def test_unreadable_inputs_end_with_2(world: World, command: Command) -> None:
+def test_unreadable_inputs_end_with_2(world: World, invoke: Command) -> None:
     _garbage(world)
     paths = ("--reference", world.reference, "--candidate", world.candidate, "--data", world.data)
-    result = command("init", *paths)
+    result = invoke("init", *paths)
     assert result.returncode == 2
     assert "candidate.onnx: not a valid ONNX file" in result.stderr
     assert not (world.folder.parent / "audit.toml").exists()
@@ -224,17 +224,17 @@ def test_nothing_is_written_among_images(world: World) -> None:
 # Weights
 
 
-def test_weights_get_a_line_to_fill_in(world: World, command: Command) -> None:
+def test_weights_get_a_line_to_fill_in(world: World, invoke: Command) -> None:
     torch.manual_seed(0)
     torch.save(Net().state_dict(), world.folder / "candidate.pt")
     paths = ("--reference", world.reference, "--candidate", world.folder / "candidate.pt", "--data", world.data)
-    result = command("init", *paths, "--out", world.folder / "new.toml")
+    result = invoke("init", *paths, "--out", world.folder / "new.toml")
     assert result.returncode == 0, result.stderr
     assert "candidate.pt: PyTorch state dict; fill in its architecture" in result.stdout
     assert "Fill in what the file asks for, then:" in result.stdout
     assert "reference.onnx: 98.0 % right" in result.stdout
     out = world.folder / "new.toml"
-    unfilled = command("run", out, "--no-pdf")
+    unfilled = invoke("run", out, "--no-pdf")
     assert unfilled.returncode == 2, unfilled.stderr
     assert "no architecture is named" in unfilled.stderr
     parsed = request.load(out)
