@@ -20,7 +20,7 @@ from audit.types import DataRole, Role
 from tests.conftest import Command
 from tests.greys import IMAGENET, LEVELS, PIXELS, TRAINED, Grey
 from tests.torchnets import Net
-from tests.world import CLASSES, NAMES, SIDE, World, network
+from tests.world import CLASSES, NAMES, SIDE, Items, World, network
 
 
 def told(world: World, out: Path) -> str:
@@ -30,15 +30,16 @@ def told(world: World, out: Path) -> str:
 # The file
 
 
-def test_what_init_writes_runs_as_it_is(world: World, command: Command) -> None:
+def test_what_init_writes_runs_as_it_is(tmp_path: Path, command: Command, invoke: Command) -> None:
+    world = World(tmp_path / "world", Items(n=1000, errors=20))
     names = ("--reference", "world/reference.onnx", "--candidate", "world/candidate.onnx", "--data", "world/test.npz")
     made = command("init", *names, "--out", "pair.toml")
     assert (made.returncode, made.stderr) == (0, "")
-    assert "400 items of 3 × 8 × 8 (uint8), 4 classes" in made.stdout
+    assert "1,000 items of 3 × 8 × 8 (uint8), 4 classes" in made.stdout
     assert made.stdout.count("98.0 % right") == 2
     assert "a look, no verdict" in made.stdout
     assert "  prune-audit plan pair.toml\n  prune-audit run pair.toml\n" in made.stdout
-    ran = command("run", "pair.toml", "--no-pdf")
+    ran = invoke("run", "pair.toml", "--no-pdf")
     assert ran.returncode in (0, 1, 3, 4), ran.stderr
     folder = world.folder.parent / "pair-out"
     assert {"evidence.json", "certificate.html"} <= {path.name for path in folder.iterdir()}
