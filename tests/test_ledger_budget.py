@@ -111,14 +111,23 @@ class StoppedError(Exception):
     """Somebody pulled the plug."""
 
 
+@pytest.fixture(scope="module")
+def in_chunks(tmp_path_factory: pytest.TempPathFactory) -> Body:
+    """An audit in several chunks that keeps every output and was never stopped."""
+    world = World(tmp_path_factory.mktemp("chunks") / "world")
+    baseline(world, weights(8.0, 200.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizes, "CHUNK", 256)
+        return noisy(world, draws=2)
+
+
 @pytest.mark.parametrize("steps", range(1, 12))
 def test_an_audit_in_several_chunks_goes_on_wherever_it_was_stopped(
-    world: World, monkeypatch: pytest.MonkeyPatch, steps: int
+    world: World, in_chunks: Body, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     monkeypatch.setattr(sizes, "CHUNK", 256)
     baseline(world, weights(8.0, 200.0))
     other = within_nothing(world)
-    whole = noisy(world, draws=2)
     store, left = Ledger.put, [steps]
 
     def put(self: Ledger, observations: Mapping[str, Columns]) -> None:
@@ -131,7 +140,7 @@ def test_an_audit_in_several_chunks_goes_on_wherever_it_was_stopped(
         patch.setattr(Ledger, "put", put)
         with suppress(StoppedError):
             noisy(other, draws=2)
-    alike(whole, audit.run(other.audit, pdf=False).evidence.body)
+    alike(in_chunks, audit.run(other.audit, pdf=False).evidence.body)
 
 
 def test_a_probe_that_fails_fails_under_a_budget_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
