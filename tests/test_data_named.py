@@ -19,7 +19,6 @@ from audit.evidence import Evidence
 from audit.findings import Finding, Kind, Metric, Missing
 from audit.portion import Portion
 from audit.rehearsal import rehearse
-from audit.report import html
 from audit.request import AuditFile, load
 from audit.types import Claim, DataName, DataRole, Sense, Unit, data_name, label_of, role_of
 from checks.accuracy import Accuracy
@@ -318,7 +317,7 @@ def test_page_and_plan_hold_a_hundred_sets(world: World, monkeypatch: pytest.Mon
     assert (len(forecast.probes), forecast.cost.passes["candidate"]) == (97, 97 * 400)
     evidence = audit.run(world.audit, pdf=False).evidence
     assert (len(evidence.body.data), evidence.run.passes["candidate"]) == (96, 97 * 400)
-    page = html.render(evidence)
+    page = (world.out / "certificate.html").read_text(encoding="utf-8")
     assert "Corrupted:kind18:5 data" in page
     assert page.count(" data and their items") == 1
     assert "Classes of the test, corrupted data and their items" in page

@@ -63,6 +63,17 @@ KINDS = [
 ]
 
 
+_PAGES: dict[bytes, str] = {}
+
+
+def rendered(evidence: Evidence) -> str:
+    """The page; many tests read the same one, and its figures take time."""
+    content = evidence.to_bytes()
+    if content not in _PAGES:
+        _PAGES[content] = html.render(evidence)
+    return _PAGES[content]
+
+
 @pytest.fixture(params=KINDS)
 def sample(request: pytest.FixtureRequest) -> Evidence:
     evidence: Evidence = request.getfixturevalue(request.param)
@@ -70,7 +81,7 @@ def sample(request: pytest.FixtureRequest) -> Evidence:
 
 
 def test_page_is_closed_to_scripts_and_to_the_network(sample: Evidence) -> None:
-    page = Page(html.render(sample))
+    page = Page(rendered(sample))
     policies = [meta for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
     assert [meta["content"] for meta in policies] == [
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; "
@@ -86,14 +97,14 @@ def test_page_is_closed_to_scripts_and_to_the_network(sample: Evidence) -> None:
 
 
 def test_style_reaches_for_nothing_outside(passing: Evidence) -> None:
-    style = html.render(passing).partition("<style>")[2].partition("</style>")[0]
+    style = rendered(passing).partition("<style>")[2].partition("</style>")[0]
     assert "@import" not in style
     assert set(re.findall(r"url\((\w+:)", style)) == {"data:"}
     assert style.count("url(") == 2
 
 
 def test_page_is_accessible(sample: Evidence) -> None:
-    text = html.render(sample)
+    text = rendered(sample)
     page = Page(text)
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("main")) == len(page.all("h1")) == 1
@@ -111,7 +122,7 @@ def test_page_is_accessible(sample: Evidence) -> None:
 
 
 def test_every_result_is_on_the_page_failures_first(forty: Evidence) -> None:
-    text = html.render(forty)
+    text = rendered(forty)
     found = results(forty)
     places = [text.index(f'<tr id="result-{row.number}">') for row in (*found.required, *found.advisory)]
     assert places == sorted(places)
@@ -124,7 +135,7 @@ def test_every_result_is_on_the_page_failures_first(forty: Evidence) -> None:
 
 
 def test_every_finding_without_limit_is_listed(forty: Evidence) -> None:
-    text = Page(html.render(forty)).text
+    text = Page(rendered(forty)).text
     judged = {record.claim for record in forty.body.decisions}
     for finding in forty.body.findings:
         assert finding.claim in text
@@ -135,13 +146,13 @@ def test_every_finding_without_limit_is_listed(forty: Evidence) -> None:
 def test_findings_without_limit_are_sorted_by_level(passing: Evidence) -> None:
     level = [f"candidate.accuracy@level={level}/255,noise={kind}" for kind in "gu" for level in (2, 4, 16)]
     findings = tuple(passing.body.findings[-1].model_copy(update={"claim": claim}) for claim in sorted(level))
-    text = html.render(passing.model_copy(update={"body": passing.body.model_copy(update={"findings": findings})}))
+    text = rendered(passing.model_copy(update={"body": passing.body.model_copy(update={"findings": findings})}))
     places = [text.index(f"<bdi>{claim}</bdi>") for claim in level]
     assert places == sorted(places)
 
 
 def test_first_page_identifies_everything_by_full_digest(failing: Evidence) -> None:
-    text = Page(html.render(failing)).text
+    text = Page(rendered(failing)).text
     body = failing.body
     digests = [
         failing.id,
@@ -166,13 +177,13 @@ def test_first_page_identifies_everything_by_full_digest(failing: Evidence) -> N
 
 @pytest.mark.parametrize("kind", ["exploratory", "hostile"])
 def test_no_release_is_written_all_over(kind: str, request: pytest.FixtureRequest) -> None:
-    page = Page(html.render(request.getfixturevalue(kind)))
+    page = Page(rendered(request.getfixturevalue(kind)))
     assert {"class": "watermark", "aria-hidden": "true"} in page.all("div")
     assert page.text.count("NOT FOR RELEASE") == 2
 
 
 def test_plain_run_bears_no_warning(passing: Evidence) -> None:
-    text = Page(html.render(passing)).text
+    text = Page(rendered(passing)).text
     assert "NOT FOR RELEASE" not in text
     assert "EXPLORATORY" not in text
     assert "Deviations: none. Waivers: none." in text
@@ -180,7 +191,7 @@ def test_plain_run_bears_no_warning(passing: Evidence) -> None:
 
 
 def test_hostile_strings_are_shown_and_never_obeyed(hostile: Evidence) -> None:
-    text = html.render(hostile)
+    text = rendered(hostile)
     assert "<script" not in text
     assert "\u202e" not in text
     assert "\x07" not in text
@@ -191,14 +202,14 @@ def test_hostile_strings_are_shown_and_never_obeyed(hostile: Evidence) -> None:
 
 def test_what_the_policy_left_out_is_on_the_first_page(corrupted: Evidence, passing: Evidence) -> None:
     told = "Left out by the policy: 2 criteria, see Not covered."
-    page = Page(html.render(corrupted)).text
+    page = Page(rendered(corrupted)).text
     assert page.index(told) < page.index("Statement of conformity")
     assert "ood.auroc_drop@score=energy,set=svhn: limited by the policy" in page
-    assert "Left out by the policy" not in Page(html.render(passing)).text
+    assert "Left out by the policy" not in Page(rendered(passing)).text
 
 
 def test_cells_stand_in_their_section_and_in_no_list_of_single_findings(corrupted: Evidence, passing: Evidence) -> None:
-    text = html.render(corrupted)
+    text = rendered(corrupted)
     places = [text.index(f'<h2 id="{name}">') for name in ("levels", "corruptions", "criteria", "others")]
     assert places == sorted(places)
     for words in ("Mean corruption error, of the reference’s", "functional.softmax_l2"):
@@ -206,11 +217,11 @@ def test_cells_stand_in_their_section_and_in_no_list_of_single_findings(corrupte
     others = text[places[3] :].partition("</section>")[0]
     assert "reference.accuracy@corruption" not in others
     assert "Mean corruption error" not in others
-    assert "By corruption" not in html.render(passing)
+    assert "By corruption" not in rendered(passing)
 
 
 def test_verdict_is_never_told_by_colour_alone(forty: Evidence) -> None:
-    text = Page(html.render(forty)).text
+    text = Page(rendered(forty)).text
     for word, mark in MARKS.items():
         assert f"{mark.glyph} {word}" in text
 
@@ -235,7 +246,7 @@ def test_very_many_classes_are_counted_not_listed() -> None:
 @pytest.mark.parametrize("kind", ["failing", "exploratory", "empty", "noisy"])
 def test_golden(kind: str, request: pytest.FixtureRequest, golden: Callable[[str, str, Evidence], None]) -> None:
     evidence = request.getfixturevalue(kind)
-    text = html.render(evidence)
+    text = rendered(evidence)
     # Fonts, style and figure are compared elsewhere or by eye; a golden is for what a person can read.
     text = re.sub(r"<style>.*?</style>", "<style/>", text, flags=re.DOTALL)
     golden(f"{kind}.html", re.sub(r"base64,[\w+/=]+", "base64,", text), evidence)
