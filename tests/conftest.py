@@ -32,6 +32,14 @@ READERS = (
 """What the children that read files import."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what is marked `long`: in the worker that gets the first tests, so that none waits for it at the end.
+
+    It also lets one worker set up what these tests share.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _examine_here() -> Iterator[None]:
     """Read files in this process, in fixtures of any scope: a child costs more than a whole audit of a small world.

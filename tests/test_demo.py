@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import pytest
+
 import audit
 from audit import resources
 from audit.errors import ExitCode
 from tests.conftest import Command
 
 
+@pytest.mark.long
 def test_the_good_network_is_accepted_and_the_two_bad_ones_are_refused(tmp_path: Path, command: Command) -> None:
     result = command("demo", "--no-pdf", "--out", tmp_path / "demo")
     assert result.returncode == ExitCode.ACCEPTED, result.stderr

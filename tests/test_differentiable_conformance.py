@@ -25,15 +25,18 @@ def found() -> list[Found]:
         torch.set_num_threads(threads)
 
 
+@pytest.mark.long
 def test_enough_pass(found: list[Found]) -> None:
     assert conformance.counts(found)[Ending.PASS] >= 1085
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", [Ending.WRONG, Ending.CRASH])
 def test_none_computes_something_else(found: list[Found], ending: Ending) -> None:
     assert [(entry.name, entry.message) for entry in found if entry.ending is ending] == []
 
 
+@pytest.mark.long
 def test_few_are_refused(found: list[Found]) -> None:
     ended = conformance.counts(found)
     assert ended[Ending.REFUSED] <= 0.05 * sum(entry.applicable for entry in found)
@@ -50,6 +53,7 @@ def renewed(section: str, text: str) -> None:
     assert marked[1] == text
 
 
+@pytest.mark.long
 def test_the_table_of_the_document_is_what_happened(found: list[Found]) -> None:
     stated = re.search(r"^onnx (\S+): ", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     if not os.environ.get("UPDATE_GOLDENS") and stated is not None and stated[1] != onnx.__version__:

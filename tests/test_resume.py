@@ -160,6 +160,7 @@ def killed(helper: Helper, whole: Whole, out: Path, **moment: float | str) -> En
     return end
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(AUDITS))
 def test_killed_before_or_after_any_step(helper: Helper, whole: Whole, seed: int) -> None:
     """The steps are syncs, renames and batches; and what goes on after a kill is killed again."""
@@ -171,6 +172,7 @@ def test_killed_before_or_after_any_step(helper: Helper, whole: Whole, seed: int
     resumed(helper, whole, out)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_killed_at_any_time(helper: Helper, whole: Whole, moment: int) -> None:
     """Wherever it happens to be; if the machine has become faster meanwhile, it may have ended before."""
@@ -180,6 +182,7 @@ def test_killed_at_any_time(helper: Helper, whole: Whole, moment: int) -> None:
     resumed(helper, whole, out)
 
 
+@pytest.mark.long
 def test_killed_around_every_kind_of_file(helper: Helper, whole: Whole) -> None:
     """Before a file has its name, after it, between an observation and its seal, and so on to the last page."""
     out = helper.world.folder / "files"
@@ -189,6 +192,7 @@ def test_killed_around_every_kind_of_file(helper: Helper, whole: Whole) -> None:
     resumed(helper, whole, out)
 
 
+@pytest.mark.long
 def test_a_torn_seal_costs_one_chunk_at_most(helper: Helper, whole: Whole) -> None:
     out = helper.world.folder / "torn"
     shutil.copytree(whole.out, out)
@@ -199,6 +203,7 @@ def test_a_torn_seal_costs_one_chunk_at_most(helper: Helper, whole: Whole) -> No
     resumed(helper, whole, out)
 
 
+@pytest.mark.long
 def test_a_second_process_is_refused_and_the_first_goes_on(helper: Helper, whole: Whole, command: Command) -> None:
     out = helper.world.folder / "shared"
     assert helper.run(out, step=whole.end.steps // 2, stop=1).status == -signal.SIGSTOP
@@ -246,6 +251,7 @@ def sealed_anew(path: Path, other: Path) -> None:
     manifest.write_text(manifest.read_text().replace(seals[path.stem], seals[other.stem]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", [foreign, truncated, bit_flipped, sealed_anew])
 def test_an_observation_that_is_not_what_was_stored_is_refused_by_name(
     usual: World, tmp_path: Path, invoke: Command, damage: Callable[[Path, Path], None]

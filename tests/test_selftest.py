@@ -67,6 +67,7 @@ def entry(**changed: object) -> Entry:
     return Entry(**{"pair": "p", "known": "bad", "expected": "FAIL", "found": "FAIL", "ok": True, **changed})
 
 
+@pytest.mark.long
 def test_it_passes_here(whole: tuple[Result, Path], known: dict[str, Pair]) -> None:
     result, _ = whole
     assert [e for e in result.report.pairs if not e.ok] == []
@@ -75,6 +76,7 @@ def test_it_passes_here(whole: tuple[Result, Path], known: dict[str, Pair]) -> N
     assert {e.known for e in result.report.pairs} == {"good", "bad"}
 
 
+@pytest.mark.long
 def test_its_digest_is_kept_for_this_installation(whole: tuple[Result, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     result, state = whole
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
@@ -84,6 +86,7 @@ def test_its_digest_is_kept_for_this_installation(whole: tuple[Result, Path], mo
     assert json.loads(path.read_bytes())["report"]["tool"] == inventory.tool().model_dump()
 
 
+@pytest.mark.long
 def test_it_names_no_place_and_no_time(whole: tuple[Result, Path], known: dict[str, Pair]) -> None:
     result, state = whole
     content = stored(state).read_text()

@@ -133,6 +133,7 @@ def results() -> dict[str, measure.Comparison]:
     return {name: measure.compare(labels, seen["reference"], seen[name]) for name in measure.CANDIDATES}
 
 
+@pytest.mark.long
 def test_well_pruned_changes_few_items(results: dict[str, measure.Comparison]) -> None:
     figures = results["well-pruned"]
     assert figures.changed < 1.3
@@ -142,16 +143,19 @@ def test_well_pruned_changes_few_items(results: dict[str, measure.Comparison]) -
     assert figures.distance < 0.05
 
 
+@pytest.mark.long
 def test_crude_loses_accuracy(results: dict[str, measure.Comparison]) -> None:
     assert results["crude"].drop > 2.5
 
 
+@pytest.mark.long
 def test_over_pruned_loses_under_noise_only(results: dict[str, measure.Comparison]) -> None:
     figures = results["over-pruned"]
     assert figures.drop < 1.0
     assert figures.noisy_drop > 4.0
 
 
+@pytest.mark.long
 def test_sabotaged_loses_one_rare_class_only(results: dict[str, measure.Comparison]) -> None:
     figures = results["sabotaged"]
     assert figures.drop < 0.9
