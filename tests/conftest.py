@@ -25,7 +25,8 @@ from tests.world import World
 
 COMMAND = Path(sys.executable).parent / "prune-audit"
 Command = Callable[..., subprocess.CompletedProcess[str]]
-_EXAMINATION = subjects._examination
+EXAMINATION = subjects._examination
+"""With a child, as a run has one."""
 READERS = (
     "onnx.checker", "onnx.numpy_helper", "onnxruntime", "torch", "torch._inductor.codecache",
     "torch._export.serde.serialize", "audit.subjects", "networkx", "audit.models.onnx", "audit.models.programs",
@@ -56,7 +57,7 @@ def _examine_here() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _examine_apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "quarantined" in request.keywords:
-        monkeypatch.setattr(subjects, "_examination", _EXAMINATION)
+        monkeypatch.setattr(subjects, "_examination", EXAMINATION)
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,8 @@ def test_what_cannot_be_opened_leaves_nothing(world: World, spoil: Callable[[Wor
     assert sorted(world.folder.iterdir()) == before
 
 
+@pytest.mark.quarantined
+@pytest.mark.usefixtures("forked")
 def test_unreadable_inputs_end_with_2(world: World, invoke: Command) -> None:
     _garbage(world)
     paths = ("--reference", world.reference, "--candidate", world.candidate, "--data", world.data)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import audit
-from audit import api, cli, digest, inventory, repeatability, selftest, verdict
+from audit import api, cli, digest, inventory, quarantine, repeatability, selftest, subjects, verdict
 from audit.errors import ExitCode, StorageError
 from audit.findings import Exact
 from audit.parity import Parity
@@ -23,6 +24,8 @@ from audit.selftest.record import Entry, Report, Result, Stored
 from audit.selftest.trial import Expected, Pair
 from audit.tasks.classification import Classification
 from checks import integrity
+from tests import zygote
+from tests.conftest import EXAMINATION
 from tests.world import World
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -30,11 +33,13 @@ GOOD, BAD = "the same function, ended by a softmax", "one class never named"
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
-    """A whole self-test, once, and the state folder that it wrote to."""
+def whole(readers: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """A whole self-test, once, whose children are forked, and the state folder that it wrote to."""
     state = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(state))
+        patch.setattr(subjects, "_examination", EXAMINATION)
+        patch.setattr(quarantine, "_spawn", lambda: zygote.Forked(readers))
         return selftest.run(), state
 
 
