@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from audit import cli, configuration, console, quarantine, subjects
+from audit import cli, console, quarantine, subjects
 from audit.dataset import DataSource
 from audit.errors import AuditError
 from audit.report import pdf
@@ -50,7 +49,6 @@ def _examine_here() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subjects, "_examination", _here)
-        patch.setattr(configuration, "_keys", cache(configuration._keys))  # one schema in many audits
         yield
 
 

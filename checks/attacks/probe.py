@@ -66,15 +66,15 @@ class Attack:
 
     @property
     def passes(self) -> tuple[int, int]:
-        """The most forward and backward passes that an item takes for which the target always has an answer."""
+        """The most forward and backward passes an item takes, where scores with gradients are those without."""
         match self.kind:
             case "black-box":
                 return self.effort.queries + 1, 0
             case "transfer":
-                return self.effort.transfer_steps + 2, self.effort.transfer_steps
+                return self.effort.transfer_steps + 3, self.effort.transfer_steps
         forward, backward = self.effort.passes(self.classes)
-        # As it is; of the control once more, and a second time to see whether it is answered alike.
-        return (2 * forward + 3, 2 * backward) if self.control else (forward + 1, backward)
+        # As it is, and where it is fooled; of the control once more, and again to see whether it is answered alike.
+        return (2 * forward + 5, 2 * backward) if self.control else (forward + 2, backward)
 
     def stream(self) -> Mapping[str, Json]:
         # Without the target: attacks on either model begin alike.
@@ -130,6 +130,10 @@ class Attack:
                 course.try_out(wrong, start(course, wrong, "wrong"))
             for method in self.effort.methods() if self.kind == "white-box" else (self.effort.black_box(),):
                 method.run(course, right)
+            # What an attack without a gradient could not move is moved at random: the engine asks for a change.
+            unmoved = right[(course.best[right] == course.x[right]).flatten(1).all(1)]
+            if len(unmoved):
+                course.try_out(unmoved, start(course, unmoved, "unmoved"))
         columns = course.columns()
         if self.control:
             columns |= self._control(batch, rng, victim, columns)
