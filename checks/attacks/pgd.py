@@ -1,6 +1,7 @@
-"""FGSM and PGD: steps of one size along the gradient (Goodfellow et al., 2015; Madry et al., 2018)."""
+"""FGSM and PGD: a number of steps along the gradient (Goodfellow et al., 2015; Madry et al., 2018)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -8,10 +9,11 @@ from torch import Tensor
 from checks.attacks.course import Course
 from checks.attacks.losses import Loss
 
-_STEP = 2.5
-"""Steps of this many radii in all: enough to cross the ball and come back (Madry et al., 2018, §5)."""
-_LEAST = 0.1
-"""Radii of a step, at least: what a random start has put across the gradient must die away within the steps."""
+_PERIODS: Final = 4
+"""Parts of a run: in each the steps are half as long as in the one before, and in the first half a radius.
+
+Long steps fool most items soon, and short ones those near the end (Madry et al. take 2.5 radii by the number of steps).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,7 @@ class Pgd:
 
     def _once(self, course: Course, rows: Tensor, x: Tensor) -> None:
         ball = course.ball
-        size = ball.radius * (1.0 if self.steps == 1 else max(_STEP / self.steps, _LEAST))
-        for _ in range(self.steps):
+        for step in range(self.steps):
             _, gradient = course.climb(rows, x, self.loss)
             if not self.stay:
                 standing = ~course.fooled(rows)
@@ -45,7 +46,8 @@ class Pgd:
                     rows, x, gradient = rows[standing], x[standing], gradient[standing]
             if not len(rows):
                 return
-            x = ball.project(course.x[rows], x + size * ball.ascent(gradient))
+            size = 1.0 if self.steps == 1 else 0.5 ** (1 + _PERIODS * step // self.steps)
+            x = ball.project(course.x[rows], x + size * ball.radius * ball.ascent(gradient))
         course.try_out(rows, x)
 
 

@@ -99,7 +99,7 @@ def test_every_pass_is_counted_and_the_worst_of_them_kept(name: str, ball: Ball)
     assert begun.margins >= begun.first == spy.margins[1]
 
 
-@pytest.mark.parametrize("method", [Pgd(losses.margin, 9), Apgd(losses.margin, 4)], ids=["pgd", "apgd"])
+@pytest.mark.parametrize("method", [Pgd(losses.margin, 2), Apgd(losses.margin, 4)], ids=["pgd", "apgd"])
 def test_the_best_of_a_climb_is_kept_where_the_last_is_worse(method: Method) -> None:
     spy = Spy(waves)
     begun = attacked(method, course(spy, grey(20), torch.zeros(20, dtype=torch.int64), LINF))
