@@ -164,6 +164,7 @@ def did_you_mean(word: str, known: set[str]) -> str:
     return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(sorted(known))}."
 
 
+@cache
 def _keys(model: type[BaseModel], of: str | None = None) -> set[str]:
     """Every key that may be written anywhere below a model, or those of one JSON Schema format."""
     found: set[str] = set()
