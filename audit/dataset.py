@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from audit.types import DataRole
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from audit.contracts import Batch
     from audit.models.adapter import Features
 
@@ -84,3 +86,11 @@ class DataSource(Protocol):
         ...
 
     def verify_unchanged(self) -> None: ...
+
+
+def first_items(source: DataSource, batch: int, count: int) -> "Tensor":
+    """The first items [count, C, H, W] of a data set, or all where it has fewer; read `batch` at a time."""
+    import torch
+
+    wanted = np.arange(len(source.manifest.ids)) < count
+    return torch.cat([each.x for each in source.batches(batch, wanted)])

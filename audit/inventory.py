@@ -11,7 +11,7 @@ import audit
 from audit import digest, plan, registry, runtime, sizes, tasks
 from audit.contracts import Model, Task
 from audit.data.manifest import METHOD_SET
-from audit.dataset import DataSource, Manifest
+from audit.dataset import DataSource, Manifest, first_items
 from audit.evidence import PolicyRecord
 from audit.findings import Missing
 from audit.gradients import CHECKED, DEAD, Gradients
@@ -22,7 +22,7 @@ from audit.subjects import Look, Subjects, Terms, batch_of
 from audit.types import DataName, DataRole, OutputKind, Role
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 def plan_of(
@@ -76,7 +76,7 @@ def tool() -> Tool:
 def gradients_of(subjects: Subjects) -> dict[Role, GradientsRecord]:
     """Which models have gradients, whence, and how well they fit: found out on the first items of the test set."""
     test = subjects.data[DataRole.TEST]
-    shown = _first(test, batch_of(Look.of(test), subjects.preprocessing))
+    shown = first_items(test, batch_of(Look.of(test), subjects.preprocessing), CHECKED)
     return {
         role: _gradients_record(model.victim(shown, OutputKind.LOGITS).gradients)
         for role, model in subjects.models.items()
@@ -113,12 +113,6 @@ def _structure_record(found: Structure | Missing) -> StructureRecord:
     if isinstance(found, Missing):
         return StructureRecord(unknown=found.detail)
     return StructureRecord.model_validate(asdict(found))
-
-
-def _first(source: DataSource, batch: int) -> "Tensor":
-    """The items of the test set on which gradients are checked."""
-    wanted = np.arange(len(source.manifest.ids)) < CHECKED
-    return next(source.batches(batch, wanted)).x
 
 
 def _gradients_record(found: Gradients | Missing) -> GradientsRecord:

@@ -1,7 +1,8 @@
 """Showing batches to the networks, several batches side by side.
 
 A batch is perturbed and checked on one core, and a small network leaves cores idle between its operations; side by
-side they fill all of them. Each lane works with copies of its own, so that no result depends on the others.
+side they fill all of them. Each lane works with copies of its own, so that no result depends on the others; models,
+and what attacks see of them, keep no state.
 """
 
 from collections import deque

@@ -14,7 +14,7 @@ import numpy as np
 from audit import repeatability, sizes
 from audit.comparisons import Settled
 from audit.contracts import Batch, Model, Probe, Task
-from audit.dataset import DataSource
+from audit.dataset import DataSource, first_items
 from audit.evidence import Kept
 from audit.findings import Missing
 from audit.gradients import CHECKED, Victim
@@ -105,7 +105,8 @@ class Observer:
         """Open the models that the probes of some jobs are made on, as those see them."""
         for role in {target_of(job.probe) for job in jobs} - {None, *self._victims}:
             assert role is not None
-            first, kind = self._tried[0][:CHECKED], self._kind(role)
+            first = first_items(self.sources[DataRole.TEST], self.plan.plan.batch, CHECKED)
+            kind = self._kind(role)
             settled = OutputKind.LOGITS if kind < 0 else list(OutputKind)[kind]
             self._victims[role] = self.models[role].victim(first, settled)
 

@@ -190,7 +190,11 @@ class PlanFile(Record):
         return digest.of_json({**base, "failed": probe.sha256, "data": self.dataset(probe.data).sha256})
 
     def _aim(self, probe: ProbeRecord) -> dict[str, Json]:
-        return {} if probe.target is None else {"target": self._base(Role(probe.target))}
+        if probe.target is None:
+            return {}
+        role = Role(probe.target)
+        # How an attack reads what its target gives hangs on what that is declared to be.
+        return {"target": self._base(role), "outputs": self.model(role).adapter.outputs}
 
     def _base(self, role: Role) -> dict[str, Json]:
         """What can change an output of a model, besides what it is shown."""

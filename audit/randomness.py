@@ -61,6 +61,8 @@ class PhiloxRng:
         items = batch.ids.tobytes()
         if self._items != items:
             self._items, self._spare, self._last = items, {**self._spare, **self._last}, {}
+            if sum(spare.nbytes for spare in self._spare.values()) > _ROOM:
+                self._spare = {}
         full = (len(batch.ids), *(batch.x.shape[1:] if shape is None else shape))
         asked = (kind, batch.draw, full)
         if asked not in self._last:

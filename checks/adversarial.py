@@ -20,8 +20,8 @@ from audit.findings import Exact, Finding, Kind, Metric, Missing, PairedDifferen
 from audit.gradients import FREE
 from audit.types import PAIR, Claim, DataName, DataRole, Role, Scope, Sense, TaskKind, Unit, data_name
 from checks import masking
-from checks.attacks.effort import PRESETS, WHITE_BOX, Effort
-from checks.attacks.probe import PIXEL, Attack, Norm
+from checks.attacks.effort import PRESETS, WHITE_BOX, Effort, Norm
+from checks.attacks.probe import PIXEL, Attack
 from checks.attacks.probe import Kind as AttackKind
 from checks.masking import FLAGS, Evidence
 from checks.perturbations.clean import Clean
@@ -78,7 +78,7 @@ GRADIENTS: Final = _counted("gradients", "Gradients taken of an item", Unit.ITEM
 QUERIES: Final = _counted("queries", "Forward passes of an item under attack", Unit.ITEMS, 1e9, f"Forward {_SPENT}")
 
 Radius = Annotated[float, Field(gt=0, le=100 * PIXEL)]
-Steps = Annotated[int, Field(ge=1, le=100_000)]
+Steps = Annotated[int, Field(ge=1, le=20_000)]
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ class Adversarial:
 
     Attacks are made on the first `items` of the test set in judging order, within radii of `levels` in steps of an
     8-bit pixel. A `preset` says how hard is tried; what is named beside it takes its place: the `white_box` attacks one
-    after another, their `steps`, `restarts` and (of "apgd-t") `targets`, the `queries` of Square. With `gradients`
-    "required" nothing is evaluated of a model without them; else black-box attacks and transfer must do. With `masking`
-    "report" signs of hidden gradients are told and do not block.
+    after another, their `steps`, `restarts` and (of "apgd-t") `targets`, the `queries` of Square. Where a model has no
+    gradients, attacks on it are the weaker ones: a loss can then be proven beyond a limit and not within it, unless
+    `gradients` are "waived". With `masking` "report" signs of hidden gradients are told and do not block.
     """
 
     preset: Literal["quick", "standard"] = "quick"
     norm: Norm = "linf"
     levels: tuple[Radius, ...] = ()
     items: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
-    gradients: Literal["where-possible", "required"] = "where-possible"
+    gradients: Literal["required", "waived"] = "required"
     masking: Literal["block", "report"] = "block"
     white_box: tuple[Literal["fgsm", "pgd-ce", "pgd-margin", "apgd-ce", "apgd-dlr", "apgd-t"], ...] = ()
     steps: Steps | None = None
@@ -193,12 +193,12 @@ class Adversarial:
 
     def _findings(self, found: "Found", gradients: Mapping[Role, object]) -> Iterator[Finding]:
         signs = {role: masking.flags(found.evidence(role)) for role in PAIR}
-        why = self._invalid(found, gradients)
-        doubt = None if self.masking == "report" else _doubt(signs)
+        why = masking.dead(next(iter(found.evidence(Role.REFERENCE).white_box[-1:]), None))
+        doubt = self._doubt(found, gradients, signs)
         for level in self._levels():
             yield from self._overall(found, level, why, doubt)
             for role in PAIR:
-                yield from self._of_role(found, level, role)
+                yield from self._of_role(found, level, role, why, doubt)
         for role in PAIR:
             absent = gradients[role] if not found.evidence(role).white_box else None
             for flag in FLAGS:
@@ -207,18 +207,21 @@ class Adversarial:
             for metric, column in ((GRADIENTS, "backward"), (QUERIES, "forward")):
                 yield Finding(_of(metric, role), Exact(found.spent(role, column), len(found.clean)))
 
-    def _invalid(self, found: "Found", gradients: Mapping[Role, object]) -> Missing | None:
-        """Why nothing can be said of losses under attack."""
-        for role in PAIR:
-            if self.gradients == "required" and not found.evidence(role).white_box:
-                why = gradients[role]
-                return Missing(FREE, f"{role}: {why.detail if isinstance(why, Missing) else 'not attacked'}")
-        return masking.dead(next(iter(found.evidence(Role.REFERENCE).white_box[-1:]), None))
+    def _doubt(
+        self, found: "Found", gradients: Mapping[Role, object], signs: Mapping[Role, Mapping[str, str]]
+    ) -> Missing | None:
+        """Why what looks robust may not be."""
+        for role in PAIR if self.gradients == "required" else ():
+            why = gradients[role]
+            if not found.evidence(role).white_box and isinstance(why, Missing):
+                return Missing(FREE, f"{role}: {why.detail}; attacks without gradients are weaker")
+        told = [f"{role}: {FLAGS[name]} ({what})" for role, own in signs.items() for name, what in own.items()]
+        return Missing("gradient-masking", "; ".join(told)) if told and self.masking == "block" else None
 
     def _overall(self, found: "Found", level: float, why: Missing | None, doubt: Missing | None) -> Iterator[Finding]:
         scope, standing = self._scope(level), {role: found.standing(role, level) for role in PAIR}
         reference, candidate = standing[Role.REFERENCE], standing[Role.CANDIDATE]
-        yield Finding(Claim(REFERENCE.name, scope), _share(reference))
+        yield Finding(Claim(REFERENCE.name, scope), why or _share(reference), doubt=doubt)
         yield Finding(Claim(CANDIDATE.name, scope), why or _share(candidate), doubt=doubt)
         drop = PairedDifference(
             int((reference & ~candidate).sum()), int((candidate & ~reference).sum()), len(reference)
@@ -229,17 +232,21 @@ class Adversarial:
         )  # fmt: skip
         yield Finding(Claim(DROP.name, scope), why or drop, (works,), doubt)
 
-    def _of_role(self, found: "Found", level: float, role: Role) -> Iterator[Finding]:
+    def _of_role(
+        self, found: "Found", level: float, role: Role, why: Missing | None, doubt: Missing | None
+    ) -> Iterator[Finding]:
         scope, both = self._scope(level, role=role.value), found.both
-        yield Finding(Claim(SUCCESS.name, scope), _share_of_both(~found.standing(role, level)[both]))
+        fooled = _share_of_both(~found.standing(role, level)[both])
+        yield Finding(Claim(SUCCESS.name, scope), why or fooled, doubt=doubt)
         for kind in KINDS:
             made = found.attacks[level].get((kind, _other(role) if kind == "transfer" else role))
             right = None if made is None else made.columns[f"right_{role}"]
             none = Missing(FREE, f"no {kind} attack without gradients")
             claim = Claim(UNDER.name, self._scope(level, role=role.value, attack=kind))
-            yield Finding(claim, none if right is None else _share(right))
+            yield Finding(claim, why or (none if right is None else _share(right)), doubt=doubt)
             if kind == "transfer":
-                yield Finding(Claim(TRANSFER.name, scope), none if right is None else _share_of_both(~right[both]))
+                transferred = none if right is None else _share_of_both(~right[both])
+                yield Finding(Claim(TRANSFER.name, scope), why or transferred, doubt=doubt)
 
 
 @dataclass(frozen=True)
@@ -289,9 +296,3 @@ def _share(has: NDArray[np.bool_]) -> Proportion:
 
 def _share_of_both(has: NDArray[np.bool_]) -> Proportion | Missing:
     return _share(has) if len(has) else Missing("no-items", "there is no item that both models get right")
-
-
-def _doubt(signs: Mapping[Role, Mapping[str, str]]) -> Missing | None:
-    """Why what looks robust may not be."""
-    told = [f"{role}: {FLAGS[name]} ({what})" for role, own in signs.items() for name, what in own.items()]
-    return Missing("gradient-masking", "; ".join(told)) if told else None

@@ -25,11 +25,12 @@ FLAGS: Final = {
     "unbounded": "attacks without a bound leave it standing",
     "random_outputs": "it answers the same items differently",
     "no_progress": "steps of the attack gain nothing",
+    "misleading_gradients": "what a step along the gradient gains is not what the gradient says",
 }
 """What each sign is, by the name that claims know it by."""
 ALPHA: Final = 0.05
 """A sign that is not there is seen with at most this probability."""
-_FEW: Final = {"dead_gradients": 0.01, "no_progress": 0.05, "unbounded": 0.05}
+_FEW: Final = {"dead_gradients": 0.01, "no_progress": 0.05, "unbounded": 0.05, "misleading_gradients": 0.25}
 """Share of the items that a model gets right beyond which there is a sign: single items may be odd."""
 
 
@@ -81,6 +82,7 @@ def _found(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from _share("dead_gradients", own, "dead", len(own))
     yield from _share("no_progress", own, "stuck", len(own))
     yield from _share("unbounded", own[-1:], "standing", 1)
+    yield from _share("misleading_gradients", own[-1:], "misled", 1)
     if unsteady := int(own[-1].own["unsteady"].sum()):
         yield "random_outputs", f"{unsteady} items were answered differently the second time"
     yield from _weaker("weaker_than_transfer", evidence, evidence.transfer)
@@ -90,6 +92,13 @@ def _found(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if _more(lost[1], lost[0], max(len(own) - 1, 1)):
             yield "not_falling", f"{int(lost[1].sum())} items right, {int(lost[0].sum())} of them at the level before"
             return
+    if not _falls(evidence, own) and any(_falls(evidence, other) for other in (evidence.transfer, evidence.black_box)):
+        yield "not_falling", "as many at the largest radius as at the smallest, while other attacks find more"
+
+
+def _falls(evidence: Evidence, traces: Sequence[Trace]) -> bool:
+    """Whether fewer items stand at the largest radius than at the smallest."""
+    return len(traces) > 1 and _more(evidence.right(traces[0]), evidence.right(traces[-1]), 1)
 
 
 def _share(flag: str, traces: Sequence[Trace], column: str, times: int) -> Iterator[tuple[str, str]]:

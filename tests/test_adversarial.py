@@ -23,7 +23,7 @@ from checks.attacks.effort import Method
 from checks.attacks.pgd import Pgd
 from checks.attacks.square import Square
 from checks.masking import FLAGS
-from tests.masked import INPUT, ITEMS, VARIANTS, Copy, items
+from tests.masked import CLASSES, INPUT, ITEMS, SIDE, VARIANTS, Copy, items
 
 POLICY = """
 format = "prune-audit/policy/1"
@@ -139,15 +139,15 @@ def test_signs_can_be_told_without_blocking(tmp_path: Path) -> None:
     assert body.verdict.overall == "PASS" and "dead_gradients" in signs(body)
 
 
+class Weak(Copy):
+    """What is fine in an image counts six times as much: accurate on clean images, and easily fooled."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + 6 * (x - nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)))
+
+
 def test_hidden_gradients_do_not_hide_a_loss(tmp_path: Path) -> None:
     """What is proven beyond its limit fails, whatever else is wrong with it."""
-
-    class Weak(Copy):
-        """What is fine in an image counts six times as much: accurate on clean images, and easily fooled."""
-
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x + 6 * (x - nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)))
-
     body = audited(tmp_path, Weak(30.0))
     assert "dead_gradients" in signs(body)
     assert decision(body, "4").verdict == "FAIL"
@@ -178,7 +178,7 @@ class Opaque(Copy):
 
 
 def test_without_gradients_black_box_and_transfer_must_do(tmp_path: Path) -> None:
-    body = audited(tmp_path, Opaque())
+    body = audited(tmp_path, Opaque(), more='gradients = "waived"')
     assert next(model for model in body.models if model.role == "candidate").gradients.how == "none"  # type: ignore[union-attr]
     assert decision(body, "1").verdict == "PASS"
     white_box = finding(body, "adversarial.accuracy_under@attack=white-box,level=1/255,norm=linf,role=candidate")
@@ -188,10 +188,55 @@ def test_without_gradients_black_box_and_transfer_must_do(tmp_path: Path) -> Non
     assert transfer.estimate is not None and transfer.estimate < 10
 
 
-def test_a_policy_can_demand_gradients(tmp_path: Path) -> None:
-    body = audited(tmp_path, Opaque(), more='gradients = "required"')
-    assert (decision(body, "1").verdict, decision(body, "1").reason) == ("NOT EVALUATED", "gradient-free")
-    assert "candidate" in decision(body, "1").detail
+def test_without_gradients_nothing_passes(tmp_path: Path) -> None:
+    for number, pair in enumerate(((Copy(), Opaque()), (Opaque(), Copy()), (Opaque(), Opaque()))):
+        (tmp_path / str(number)).mkdir()
+        body = audited(tmp_path / str(number), pair[1], pair[0])
+        assert (decision(body, "1").verdict, decision(body, "1").reason) == ("NOT EVALUATED", "gradient-free")
+        assert ("candidate" if number == 0 else "reference") in decision(body, "1").detail
+
+
+def test_a_loss_is_proven_without_gradients_too(tmp_path: Path) -> None:
+    class Spoiled(Opaque):
+        """What is fine in an image counts so much that squares alone fool it."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + 10 * (x - nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)))
+
+    body = audited(tmp_path, Spoiled())
+    assert decision(body, "4").verdict == "FAIL" and body.verdict.overall == "FAIL"
+
+
+def test_a_gradient_that_leads_elsewhere_does_not_pass(tmp_path: Path) -> None:
+    """Not zero, and of another function: every sign step climbs that one."""
+
+    class Decoy(Weak):
+        def forward(self, x: Tensor) -> Tensor:
+            elsewhere = torch.randn(SIDE * SIDE, CLASSES, generator=torch.Generator().manual_seed(0))
+            return super().forward(x).detach() + 1e-5 * (x.flatten(1) @ elsewhere)
+
+    body = audited(tmp_path, Decoy())
+    assert "misleading_gradients" in signs(body) and not signs(body, "reference")
+    assert body.verdict.overall != "PASS" and decision(body, "1").verdict != "PASS"
+    assert decision(body, "1").reason == "gradient-masking"
+
+
+def test_gradients_are_checked_on_enough_items_however_small_batches_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.sizes.batch_of", lambda shapes, items: 16)
+    body = audited(tmp_path, Copy())
+    assert {model.gradients.items for model in body.models if model.gradients} == {64}
+    assert body.verdict.overall == "PASS"
+
+
+@pytest.mark.parametrize("claim", ["accuracy_under@attack=white-box,level=4/255,norm=linf,role=candidate",
+                                   "candidate_accuracy@level=4/255,norm=linf"])  # fmt: skip
+def test_no_claim_that_hidden_gradients_could_flatter_passes(claim: str, tmp_path: Path) -> None:
+    more = f'\n[[criterion]]\nclaim = "adversarial.{claim}"\nat_least = 50.0\nunit = "%"\n'
+    body = audited(tmp_path, Copy(rounded=True), more=more)
+    found = next(each for each in body.decisions if each.claim == f"adversarial.{claim}")
+    assert (found.verdict, found.reason) == ("NOT EVALUATED", "gradient-masking")
 
 
 def test_the_candidate_faces_as_much_as_the_reference(tmp_path: Path) -> None:

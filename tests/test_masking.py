@@ -23,7 +23,7 @@ def first(count: int) -> NDArray[np.bool_]:
 def trace(right: int, **own: NDArray[np.bool_]) -> Trace:
     """The candidate gets the first `right` items right under an attack that it got all of right before."""
     columns = {"right_candidate": first(right), "right_reference": first(N)}
-    marks = {"right": ~NONE, "dead": NONE, "stuck": NONE, "standing": NONE, "unsteady": NONE}
+    marks = {"right": ~NONE, "dead": NONE, "stuck": NONE, "standing": NONE, "unsteady": NONE, "misled": NONE}
     return Trace(columns, own=marks | own)
 
 
@@ -48,6 +48,7 @@ SIGNS = {
     "dead_gradients": (with_last(dead=first(30)), with_last(dead=first(3))),
     "no_progress": (with_last(stuck=first(60)), with_last(stuck=first(15))),
     "unbounded": (with_last(standing=first(60)), with_last(standing=first(15))),
+    "misleading_gradients": (with_last(misled=first(160)), with_last(misled=first(90))),
     "random_outputs": (with_last(unsteady=first(1)), with_last(unsteady=first(0))),
     "weaker_than_transfer": (
         replace(HEALTHY, transfer=(trace(240), trace(350), trace(300))),

@@ -1,12 +1,12 @@
 """How far an attack may go: a ball around each item, and [0, 1]."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Norm = Literal["linf", "l2"]
+from checks.attacks.effort import Norm
+
 _TINY = 1e-12
 
 

@@ -116,8 +116,8 @@ class Course:
 
     def _note(self, rows: Tensor, x: Tensor, scores: Tensor) -> Tensor:
         margins = losses.margin(scores, self.labels[rows])
-        # NaN is no success; it is shown to the engine, which counts it, and it blocks.
-        odd = margins.isnan()
+        # What is no number is no success; it is shown to the engine, which counts it, and it blocks.
+        odd = ~(scores < torch.inf).all(1)
         margins = torch.where(odd, torch.full_like(margins, -torch.inf), margins)
         untried = self.first[rows] == -torch.inf
         self.first[rows] = torch.where(untried, margins, self.first[rows])

@@ -1,13 +1,14 @@
 """How hard is tried: which attacks, with how many steps, by name."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from checks.attacks.course import Course
 
+Norm = Literal["linf", "l2"]
 WHITE_BOX: Final = ("fgsm", "pgd-ce", "pgd-margin", "apgd-ce", "apgd-dlr", "apgd-t")
 """Attacks that need gradients, by name: what climbs, and up which loss; "apgd-t" climbs the targeted DLR."""
 

@@ -11,7 +11,7 @@ from audit.contracts import Batch, Budget, Perturbed, Rng
 from audit.digest import Json
 from audit.gradients import Victim
 from audit.types import DataName, Role
-from checks.attacks.effort import Effort
+from checks.attacks.effort import Effort, Norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from checks.attacks.course import Course
 
 Kind = Literal["white-box", "black-box", "transfer"]
-Norm = Literal["linf", "l2"]
 VERSION: Final = "1"
 """Of the attacks: what changes an input that they find is a new one."""
 PIXEL: Final = 255
 """Steps of an 8-bit pixel: radii are given in these."""
 _ROUNDING: Final = {"linf": 1e-6, "l2": 2e-5}
 """What float32 may add to a distance of pixels in [0, 1]."""
+_NEAR: Final = {"linf": 2.0, "l2": 64.0}
+"""Steps of an 8-bit pixel within which a gradient should say about what a step gains."""
+_TENTH: Final = 0.1
 _TOGETHER: Final = {"white-box": 64, "transfer": 64, "black-box": 256}
 """Items that are attacked at once: gradients keep activations, and more are slower (docs/speed.md)."""
 
@@ -73,8 +75,9 @@ class Attack:
             case "transfer":
                 return self.effort.transfer_steps + 3, self.effort.transfer_steps
         forward, backward = self.effort.passes(self.classes)
-        # As it is, and where it is fooled; of the control once more, and again to see whether it is answered alike.
-        return (2 * forward + 5, 2 * backward) if self.control else (forward + 2, backward)
+        # As it is, and where it is fooled; of the control once more, and again to see whether it is answered alike, and
+        # whether a step along the gradient gains what it says.
+        return (2 * forward + 8, 2 * backward + 1) if self.control else (forward + 2, backward)
 
     def stream(self) -> Mapping[str, Json]:
         # Without the target: attacks on either model begin alike.
@@ -133,7 +136,7 @@ class Attack:
             # What an attack without a gradient could not move is moved at random: the engine asks for a change.
             unmoved = right[(course.best[right] == course.x[right]).flatten(1).all(1)]
             if len(unmoved):
-                course.try_out(unmoved, start(course, unmoved, "unmoved"))
+                course.best[unmoved] = start(course, unmoved, "unmoved")
         columns = course.columns()
         if self.control:
             columns |= self._control(batch, rng, victim, columns)
@@ -154,15 +157,30 @@ class Attack:
         for method in self.effort.methods():
             method.run(course, right, random=False)
         everything = torch.arange(len(batch.ids), device=victim.device)
+        misled = self._misled(batch, rng, victim)
         again = victim.scores(course.x)
         # Of two infinities there is no difference; what is no number the second time is not alike.
         alike = ((again - course.clean).abs() <= victim.slack) | (again == course.clean)
         return {
             "standing": (course.right & ~course.fooled(everything)).cpu().numpy(),
             "unsteady": (~alike.all(1)).cpu().numpy(),
-            "forward": columns["forward"] + course.forward.cpu().numpy() + 1,
-            "backward": columns["backward"] + course.backward.cpu().numpy(),
+            "misled": (misled & course.right).cpu().numpy(),
+            "forward": columns["forward"] + course.forward.cpu().numpy() + 4,
+            "backward": columns["backward"] + course.backward.cpu().numpy() + 1,
         }
+
+    def _misled(self, batch: Batch, rng: Rng, victim: Victim) -> "Tensor":
+        """Where one step along the gradient gains less than a tenth of what it says, or more than ten times that."""
+        from checks.attacks import losses
+        from checks.attacks.ball import Ball, lengths
+
+        ball = Ball(self.norm, min(self.level, _NEAR[self.norm]) / PIXEL)
+        course = self._course(batch, rng, victim, ball)
+        before, gradient = victim.with_gradient(course.x, lambda scores: losses.margin(scores, course.labels))[1:]
+        moved = ball.project(course.x, course.x + ball.radius * ball.ascent(gradient))
+        gained = losses.margin(victim.scores(moved), course.labels) - before
+        said = (gradient * (moved - course.x)).flatten(1).sum(1)
+        return ~((gained >= _TENTH * said) & (_TENTH * gained <= said) & (lengths(gradient).flatten() > 0))
 
     def _course(self, batch: Batch, rng: Rng, victim: Victim, ball: Any) -> "Course":
         from checks.attacks.course import Course, Draws
