@@ -215,7 +215,7 @@ class Adversarial:
             why = gradients[role]
             if not found.evidence(role).white_box and isinstance(why, Missing):
                 return Missing(FREE, f"{role}: {why.detail}; attacks without gradients are weaker")
-        told = [f"{role}: {FLAGS[name]} ({what})" for role, own in signs.items() for name, what in own.items()]
+        told = [f"{role}: {_listed(own)}" for role, own in signs.items() if own]
         return Missing("gradient-masking", "; ".join(told)) if told and self.masking == "block" else None
 
     def _overall(self, found: "Found", level: float, why: Missing | None, doubt: Missing | None) -> Iterator[Finding]:
@@ -284,6 +284,13 @@ class Found:
 
 def _of(metric: Metric, role: Role, **more: str) -> Claim:
     return Claim(metric.name, tuple(sorted({"role": role.value, **more}.items())))
+
+
+def _listed(signs: Mapping[str, str]) -> str:
+    """The first sign with what shows it, and how many more there are: page 1 has room for no more."""
+    (name, what), more = next(iter(signs.items())), len(signs) - 1
+    further = f" and {more} more sign{'s' if more > 1 else ''} of hidden gradients" if more else ""
+    return f"{name.replace('_', ' ')} ({what}){further}"
 
 
 def _other(role: Role) -> Role:
