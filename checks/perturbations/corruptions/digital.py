@@ -1,11 +1,7 @@
 """What cameras and transmission do: contrast, elastic warp, coarse pixels, JPEG, saturation."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache, partial
+from functools import lru_cache
 from io import BytesIO
-from tempfile import TemporaryFile
-from typing import IO
 
 import numpy as np
 import torch
@@ -45,45 +41,12 @@ def cut(rgb: Tensor) -> Tensor:
 
 def jpeg_compression(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Written as JPEG of the given quality and read again, by Pillow."""
-    lines = np.array(x.cpu().numpy().swapaxes(1, 2), order="C")
-    through = partial(_through_jpeg, quality=int(constants[0]))
-    if min(x.shape[2:]) < LARGE_FROM:
-        through(BytesIO(), lines)
-    else:
-        _on_all_threads(through, lines)
-    return torch.from_numpy(lines).transpose(1, 2).contiguous().to(x.device)
-
-
-def _on_all_threads(through: Callable[[IO[bytes], NDArray[np.uint8]], None], images: NDArray[np.uint8]) -> None:
-    """Each thread takes a part of the images, and a true file: to one in memory Pillow writes one image at a time."""
-    pool, count = _pool()
-    size = -(-len(images) // count)
-
-    def work(start: int) -> None:
-        with TemporaryFile() as file:
-            through(file, images[start : start + size])
-
-    list(pool.map(work, range(0, len(images), size)))
-
-
-@cache
-def _pool() -> tuple[ThreadPoolExecutor, int]:
-    """Threads, and how many; kept, for to start them for every batch costs what they save."""
-    count = torch.get_num_threads()
-    return ThreadPoolExecutor(count), count
-
-
-def _through_jpeg(file: IO[bytes], images: NDArray[np.uint8], quality: int) -> None:
-    """Overwrite images [N, H, C, W], whose lines hold one colour after the other, by what JPEG leaves of them."""
-    height, channels, width = images.shape[1:]
-    mode, raw = ("RGB", "RGB;L") if channels == 3 else ("L", "L")
-    for image in images:
-        file.seek(0)
-        file.truncate()
-        Image.frombuffer(mode, (width, height), image, "raw", raw, 0, 1).save(file, "JPEG", quality=quality)
-        file.seek(0)
-        read = Image.open(file).tobytes("raw", raw)
-        image[:] = np.frombuffer(read, np.uint8).reshape(image.shape)
+    images = np.stack(list(x.cpu().numpy().transpose(1, 0, 2, 3)), 3)
+    for image in images if x.shape[1] == 3 else images[..., 0]:
+        file = BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=int(constants[0]))
+        image[:] = np.asarray(Image.open(file))
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(x.device)
 
 
 def pixelate(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
