@@ -8,7 +8,7 @@ import pytest
 from audit import api, digest, plan
 from audit.evidence import Body, Evidence
 from audit.findings import Finding, Missing, PairedDifference
-from audit.types import Claim, Criterion, Policy, Sense, Verdict
+from audit.types import Claim, Criterion, Policy, Role, Sense, Verdict
 from audit.verdict import decide
 from tests.conftest import Command
 from tests.world import World, network, weights
@@ -119,6 +119,23 @@ def test_what_was_made_on_the_reference_is_lent_and_what_was_made_on_another_can
     assert evidence.run.passes["reference"] - lent.run.passes["reference"] == 400 + rows * (1 + made_on_reference)
     assert lent.run.passes["candidate"] == evidence.run.passes["candidate"]
     assert not [name for name in lent.run.attacks if "on the candidate" not in name and "on the reference" not in name]
+
+
+def test_how_outputs_are_declared_is_part_of_what_attacks_are_known_by(whole: tuple[World, Evidence]) -> None:
+    """It decides whether an attack goes through logarithms."""
+    world, _ = whole
+    fixed = plan.load(world.out)
+    other = fixed.model_copy(
+        update={
+            "models": tuple(
+                model.model_copy(update={"adapter": model.adapter.model_copy(update={"outputs": "probabilities"})})
+                for model in fixed.models
+            )
+        }
+    )
+    for probe in fixed.plan.probes:
+        same = list(fixed.keys(Role.REFERENCE, probe)) == list(other.keys(Role.REFERENCE, probe))
+        assert same is (probe.target is None)
 
 
 def test_lanes_change_nothing(whole: tuple[World, Evidence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from audit import randomness
 from audit.contracts import Batch
 from audit.randomness import PhiloxRng
 
@@ -69,3 +70,14 @@ def test_the_published_digest_of_the_stream() -> None:
     """A change of any bit is a new version of the methods, never a silent one."""
     bits = b"".join(drawn([0, 1, 2], kind, 1).numpy().astype("<f4").tobytes() for kind in KINDS)
     assert hashlib.sha256(bits).hexdigest() == "b42e79dbd0a5c44f489da6f2cadd236ea0ea4de7284766a1ccb4c99ea132ef07"
+
+
+def test_numbers_of_ever_fewer_items_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items leave an attack one after another, and every number of them would leave an array."""
+    monkeypatch.setattr(randomness, "_ROOM", 10_000)
+    rng = PhiloxRng.of({"test": 1})
+    for count in range(60, 0, -1):
+        batch = Batch(np.zeros((count, 32), np.uint8), torch.zeros(count, 1, 4, 4), None)
+        rng.uniform(batch)
+        kept = [*rng._spare.values(), *rng._last.values()]
+        assert sum(each.nbytes for each in kept) <= 2 * 10_000
