@@ -212,9 +212,10 @@ class Adversarial:
     ) -> Missing | None:
         """Why what looks robust may not be."""
         for role in PAIR if self.gradients == "required" else ():
-            why = gradients[role]
-            if not found.evidence(role).white_box and isinstance(why, Missing):
-                return Missing(FREE, f"{role}: {why.detail}; attacks without gradients are weaker")
+            if not found.evidence(role).white_box:
+                why = gradients[role]
+                detail = why.detail if isinstance(why, Missing) else "no white-box attack was made"
+                return Missing(FREE, f"{role}: {detail}; attacks without gradients are weaker")
         told = [f"{role}: {_listed(own)}" for role, own in signs.items() if own]
         return Missing("gradient-masking", "; ".join(told)) if told and self.masking == "block" else None
 
