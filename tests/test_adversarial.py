@@ -221,6 +221,18 @@ def test_a_gradient_that_leads_elsewhere_does_not_pass(tmp_path: Path) -> None:
     assert decision(body, "1").reason == "gradient-masking"
 
 
+def test_a_network_that_answers_otherwise_while_gradients_are_taken_does_not_pass(tmp_path: Path) -> None:
+    """What the attack climbs would be another network, as sturdy as the parent."""
+
+    class TwoFaced(Weak):
+        def forward(self, x: Tensor) -> Tensor:
+            return Copy.forward(self, x) if torch.is_grad_enabled() else super().forward(x)
+
+    body = audited(tmp_path, TwoFaced())
+    assert (decision(body, "1").verdict, decision(body, "1").reason) == ("NOT EVALUATED", "gradient-free")
+    assert "differs from its outputs in the audit" in decision(body, "1").detail
+
+
 def test_gradients_are_checked_on_enough_items_however_small_batches_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,8 +110,9 @@ def deviation(
     """The greatest difference as a share of the largest output of the engine; raises what the network raises."""
     if len(x) < SAMPLES or len(x) != len(reference):
         return GradientFree(f"compared on {len(x)} items with {len(reference)} outputs: needs {SAMPLES} of each")
-    with torch.no_grad():
-        found = torch.cat([network(x[i : i + batch]).cpu() for i in range(0, len(x), batch)])
+    with torch.enable_grad():  # as attacks run it: a module may answer otherwise where nobody takes gradients
+        given = [x[i : i + batch].detach().clone().requires_grad_() for i in range(0, len(x), batch)]
+        found = torch.cat([network(each).detach().cpu() for each in given])
     if _sizes(found) != _sizes(reference):
         return GradientFree(f"gives {tuple(found.shape)}, {engine} {tuple(reference.shape)}")
     found = found.to(reference.dtype).reshape(reference.shape)
