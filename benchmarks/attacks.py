@@ -163,7 +163,7 @@ def ours(method: Method, network: "Counted", x: Tensor, labels: Tensor, ball: Ba
     ids = np.stack([np.frombuffer(sha256(item.numpy().tobytes()).digest(), np.uint8) for item in x])
     found = Gradients("torch", 0.0, len(x))
     victim = NetworkVictim(
-        network, network, found, OutputKind.LOGITS, torch.device("cpu"), torch.get_num_threads(), 0.0
+        network, network, found, OutputKind.LOGITS, torch.device("cpu"), torch.get_num_threads(), 0.0, plain=False
     )
     parts = []
     with victim.running():

@@ -146,23 +146,17 @@ def _pyramid(course: Course, rows: Tensor, x: Tensor, side: int, numbers: Tensor
     channels, height, width = x.shape[1:]
     into, down, right = _window(numbers[:, :2], side, height, width)
     out_of, _, _ = _window(numbers[:, 2:4], side, height, width)
-    origin = course.x[rows]
+    origin, radius = course.x[rows], course.ball.radius
     moved = x - origin
-    unused = (course.ball.radius**2 - lengths(moved) ** 2).clamp(min=0.0)
-    freed = _lengths_by_channel(moved * (into | out_of)) ** 2
-    eta = _eta(side)
-    turned = torch.where(
-        (numbers[:, 4] < 0.5).view(-1, 1, 1), eta.to(x.device)[down, right], eta.to(x.device)[right, down]
-    )
-    new = turned[:, None] * _signs(numbers[:, 4 + channels : 4 + 2 * channels])
-    own = moved * into
-    new = (new + own / _lengths_by_channel(own).clamp(min=_TINY)) * into
-    new = new / _lengths_by_channel(new).clamp(min=_TINY) * (freed + unused / channels).sqrt()
-    moved = torch.where(into, new, moved.masked_fill(out_of, 0.0))
-    return course.ball.project(origin, origin + moved * course.ball.radius / lengths(moved).clamp(min=_TINY))
-
-
-def _lengths_by_channel(x: Tensor) -> Tensor:
-    """Euclidean length of each channel [N, C, 1, 1]."""
-    found: Tensor = torch.linalg.vector_norm(x.flatten(2), dim=2)
-    return found[:, :, None, None]
+    squares = moved.square()
+    unused = (radius**2 - squares.sum((1, 2, 3), keepdim=True)).clamp(min=0.0)
+    freed = (squares * (into | out_of)).sum((2, 3), keepdim=True)
+    upright = (numbers[:, 4] < 0.5).view(-1, 1, 1)
+    pyramids = _eta(side).to(x.device).flatten()[torch.where(upright, down * side + right, right * side + down)]
+    new = pyramids[:, None] * _signs(numbers[:, 4 + channels : 4 + 2 * channels])
+    own = (squares * into).sum((2, 3), keepdim=True).sqrt()
+    new = (new + moved / own.clamp(min=_TINY)) * into
+    length = torch.linalg.vector_norm(new, dim=(2, 3), keepdim=True)
+    new = new * ((freed + unused / channels).sqrt() / length.clamp(min=_TINY))
+    moved = torch.where(into, new, moved.masked_fill_(out_of, 0.0))
+    return moved.mul_(radius / lengths(moved).clamp(min=_TINY)).add_(origin).clamp_(0.0, 1.0)
