@@ -39,8 +39,9 @@ def decide(
 
     All required criteria must pass, each at full alpha (intersection–union test, Berger 1982); a FAIL is
     claimed only after Holm's correction over the required criteria. Without a required criterion that speaks
-    about the pair, nothing is decided. `adverse` are the findings with every near tie counted against the
-    candidate: what passes without them only is conditional.
+    about the pair, nothing is decided. A claim that is in doubt, or presupposes a model that does not work, cannot
+    pass, and fails where a loss is proven all the same. `adverse` are the findings with every near tie counted
+    against the candidate: what passes without them only is conditional.
 
     >>> drop = Claim("accuracy.drop")
     >>> rule = Policy("p", 0.05, frozenset({Verdict.PASS}), 0.7, (Criterion(drop, Sense.AT_MOST, 0.01),))
@@ -56,7 +57,7 @@ def decide(
         family = [i for i, part in enumerate(parts) if part.criterion.required is required]
         adjusted = multiplicity.holm([_or_one(parts[i].p_fail) for i in family]) if family else ()
         for i, p in zip(family, adjusted, strict=True):
-            parts[i] = _settle(parts[i], float(p), findings, policy.alpha)
+            parts[i] = _settle(parts[i], float(p), findings, policy)
     return _overall(_leave_a_level(parts))
 
 
@@ -155,14 +156,22 @@ def _test(criterion: Criterion, finding: Finding | None, policy: Policy) -> Deci
         return absent
     if isinstance(finding.statistic, Missing):
         return replace(absent, reason=finding.statistic.reason, detail=finding.statistic.detail)
+    p_pass, p_fail = p_values(finding.statistic, criterion, policy.alpha)
+    if _in_vain(criterion, finding, policy):
+        p_pass = 1.0
+    return Decision(criterion, Verdict.NOT_EVALUATED, "open", p_pass=p_pass, p_fail=p_fail)
+
+
+def _in_vain(criterion: Criterion, finding: Finding, policy: Policy) -> Decision | None:
+    """The decision on a finding that can prove nothing in favour of the candidate, unless it proves a loss."""
+    absent = Decision(criterion, Verdict.NOT_EVALUATED, "")
     for presupposed in finding.presupposes:
         if detail := _below_floor(presupposed, policy):
             excused = criterion.only_where_reference_holds and presupposed.role is Role.REFERENCE
             return replace(absent, reason=_FLOORS[presupposed.role], detail=detail, applicable=not excused)
-    p_pass, p_fail = p_values(finding.statistic, criterion, policy.alpha)
-    if finding.doubt is not None and p_fail > policy.alpha:
+    if finding.doubt is not None:
         return replace(absent, reason=finding.doubt.reason, detail=finding.doubt.detail)
-    return Decision(criterion, Verdict.NOT_EVALUATED, "open", p_pass=p_pass, p_fail=p_fail)
+    return None
 
 
 def _below_floor(presupposed: Presupposition, policy: Policy) -> str:
@@ -187,10 +196,13 @@ def _against(part: Decision, finding: Finding | None, policy: Policy) -> Decisio
     return replace(part, p_pass_adverse=p_values(finding.statistic, part.criterion, policy.alpha)[0])
 
 
-def _settle(part: Decision, p_fail_holm: float, findings: Mapping[Claim, Finding], alpha: float) -> Decision:
+def _settle(part: Decision, p_fail_holm: float, findings: Mapping[Claim, Finding], policy: Policy) -> Decision:
     if part.p_pass is None:
         return part
-    verdict, reason = _verdict(part, p_fail_holm, findings[part.criterion.claim], alpha)
+    finding = findings[part.criterion.claim]
+    if p_fail_holm > policy.alpha and (undecided := _in_vain(part.criterion, finding, policy)):
+        return undecided
+    verdict, reason = _verdict(part, p_fail_holm, finding, policy.alpha)
     return replace(part, verdict=verdict, reason=reason, p_fail_holm=p_fail_holm)
 
 

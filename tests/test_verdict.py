@@ -166,6 +166,36 @@ def test_a_reference_that_is_never_right_supports_nothing() -> None:
     assert decide(policy(at_most(DROP, 0.05)), {DROP: finding}).reason == "reference-floor"
 
 
+@pytest.mark.parametrize("excusing", [True, False])
+@pytest.mark.parametrize(
+    ("lost", "verdict", "applicable"),
+    [(300, Verdict.FAIL, True), (25, Verdict.NOT_EVALUATED, False), (0, Verdict.NOT_EVALUATED, False)],
+)
+def test_below_the_floor_a_proven_loss_is_still_one(
+    lost: int, verdict: Verdict, applicable: bool, excusing: bool
+) -> None:
+    weak = Presupposition(Proportion(400, 1_000), Proportion(900, 1_000))
+    cells = [Claim("accuracy.drop", (("level", str(i)),)) for i in range(2)]
+    findings = {
+        cells[0]: Finding(cells[0], PairedDifference(lost, 0, 1_000), presupposes=(weak,)),
+        cells[1]: Finding(cells[1], PairedDifference(0, 0, 1_000)),
+    }
+    criteria = [Criterion(cell, Sense.AT_MOST, 0.02, only_where_reference_holds=excusing) for cell in cells]
+    part, other = decide(policy(*criteria), findings, findings).parts
+    assert (part.verdict, part.applicable) == (verdict, applicable or not excusing)
+    assert part.reason == ("proven-beyond-limit" if verdict is Verdict.FAIL else "reference-floor")
+    assert other.verdict is Verdict.PASS
+
+
+def test_a_loss_below_the_floor_that_one_of_many_cells_shows_by_chance_is_none() -> None:
+    weak = Presupposition(Proportion(400, 1_000), Proportion(900, 1_000))
+    cells = [Claim("accuracy.drop", (("level", str(i)),)) for i in range(20)]
+    findings = {cell: Finding(cell, PairedDifference(0, 0, 1_000)) for cell in cells}
+    findings[cells[0]] = Finding(cells[0], PairedDifference(30, 0, 1_000), presupposes=(weak,))
+    parts = decide(policy(*(at_most(cell, 0.02) for cell in cells)), findings).parts
+    assert (parts[0].verdict, parts[0].reason, parts[0].p_pass) == (Verdict.NOT_EVALUATED, "reference-floor", None)
+
+
 def levels(*rights: int) -> tuple[list[Criterion], dict[Claim, Finding]]:
     """One criterion and finding per level, where the reference is right on so many of 1,000."""
     drops = [Claim("accuracy.drop", (("level", str(i)),)) for i in range(len(rights))]
