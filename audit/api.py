@@ -16,6 +16,7 @@ from audit import (
     digest,
     evidence,
     inventory,
+    measuring,
     pipeline,
     plan,
     policy,
@@ -303,8 +304,8 @@ def _require_ran(wanted: Asked, fixed: PlanFile, policy_name: str) -> None:
 
 def _judge(fixed: PlanFile, asked: Asked, ledger: Ledger, *, exploratory: bool) -> Body:
     view = pipeline.View(fixed, ledger, tasks.of(fixed.plan.task))
-    findings = pipeline.measure(asked, view)
-    adverse = pipeline.measure(asked, view.against()) if view.any_near_tie() else None
+    findings = measuring.measure(asked, view)
+    adverse = measuring.measure(asked, view.against()) if view.any_near_tie() else None
     decisions = verdict.decide(policy.rules(fixed.policy), findings, adverse)
     if fixed.plan.partial is not None:
         decisions = verdict.of_partial_run(decisions)

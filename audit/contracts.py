@@ -5,7 +5,7 @@ columns, so that judging and rendering a finished audit load no runtime.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -17,15 +17,13 @@ from audit.findings import Finding, Metric, Missing
 from audit.gradients import Gradients, Victim
 from audit.parity import Parity
 from audit.structure import Structure
-from audit.types import PAIR, Claim, DataName, DataRole, OutputKind, Role, TaskKind
+from audit.traces import Columns, Trace
+from audit.types import PAIR, Claim, DataName, DataRole, OutputKind, Role, Scope, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from audit.models.adapter import Preprocessing
-
-Columns = Mapping[str, NDArray[Any]]
-"""Named per-item arrays; the first axis is the item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,36 +237,15 @@ class Task(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """The join of two roles' observations of one probe, in the pre-registered order of the items.
-
-    Rows are items × draws, item by item; `columns` are the pair columns of the task; `chance` is what guessing gets.
-    `order` [N] is the place of each item among the distinct stored ones: data sets are judged each in an order of its
-    own, and sets of the same images are brought into line by it. `own` are the columns of the probe itself.
-    """
-
-    columns: Columns
-    draws: int = 1
-    chance: float = 0.0
-    order: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    own: Columns = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        """Items."""
-        return len(next(iter(self.columns.values()))) // self.draws
-
-    def per_item(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Mean over the draws of each item [N]: draws of one item are a cluster, never further items."""
-        means: NDArray[np.float64] = np.asarray(values, np.float64).reshape(-1, self.draws).mean(axis=1)
-        return means
-
-
 class LedgerView(Protocol):
     """What a check may read: the traces of the probes it asked for, and the state of the whole ledger."""
 
     def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
         """The reference, or another role that stands in its place, joined with `other`."""
+        ...
+
+    def probabilities(self, probe: Probe, role: Role, /) -> NDArray[np.float64] | Missing:
+        """Of every class, in the order of the rows of the probe's traces [rows, K]; Missing where they are not kept."""
         ...
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing: ...
@@ -299,13 +276,22 @@ class LedgerView(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Inputs that a check shows under a name: `scope` is how claims say which."""
+
+    scope: Scope
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What a check knows when it asks: the class names, which models and data sets take part, and what they do.
 
     There are no classes where the models estimate values. `chance` is the share of the test set that the best single
     answer gets right. `shape` is that of an item (C, H, W), which is an image or is not; `std` is what all models
     divide each channel by, in pixels of [0, 1], where they declare the same, else (). Of the models `without_gradients`
-    none can be had; it is filled in where a check asks for `gradients`.
+    none can be had; it is filled in where a check asks for `gradients`. `conditions` are those of labelled items, under
+    noise, corruption or shift, that other checks of the same audit show: a check may look at these without asking.
     """
 
     classes: tuple[str, ...]
@@ -317,6 +303,7 @@ class Context:
     images: bool = True
     std: tuple[float, ...] = ()
     without_gradients: tuple[Role, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +322,8 @@ class Ask:
 class Check(Protocol):
     """A question about the pair of models: a frozen dataclass whose fields are its settings.
 
-    `metrics` is its catalogue; `ask` promises claims over them; `measure` yields a finding per promised claim.
+    `metrics` is its catalogue; `ask` promises claims over them; `measure` yields a finding per promised claim. A check
+    that shows labelled items under conditions may say which, by `shows(context)`, so that others look at them too.
     """
 
     name: ClassVar[str]

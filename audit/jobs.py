@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audit import comparisons, sizes
 from audit.comparisons import Settled, compared
-from audit.contracts import Batch, Columns, Probe, Task
+from audit.contracts import Batch, Probe, Task
 from audit.data import manifest
 from audit.errors import AuditError
 from audit.findings import Missing
@@ -19,6 +19,7 @@ from audit.lanes import Drawn, Shown
 from audit.ledger import REFUTED, Ledger
 from audit.perturbing import BrokenProbeError, Effect
 from audit.plan import PlanFile
+from audit.traces import Columns
 from audit.types import Role
 
 

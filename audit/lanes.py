@@ -15,12 +15,13 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from audit import digest
-from audit.contracts import Batch, Columns, Model, Probe, Task
+from audit.contracts import Batch, Model, Probe, Task
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.gradients import Victim
 from audit.perturbing import BrokenProbeError, Scratch, Verified, target_of
 from audit.randomness import PhiloxRng
+from audit.traces import Columns
 from audit.types import Role
 
 if TYPE_CHECKING:

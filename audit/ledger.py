@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audit import digest
-from audit.contracts import Columns
 from audit.errors import AuditError
 from audit.findings import Missing
 from audit.storage import append_line, write_atomic
+from audit.traces import Columns
 
 MANIFEST = "manifest.jsonl"
 REFUTED = "reuse-refuted"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Aimed, Batch, Columns, Perturbed, Probe, Rng
+from audit.contracts import Aimed, Batch, Perturbed, Probe, Rng
 from audit.findings import Missing
 from audit.gradients import Victim
+from audit.traces import Columns
 from audit.types import Role
 
 if TYPE_CHECKING:

@@ -9,22 +9,25 @@ from numpy.typing import NDArray
 
 from audit import comparisons, digest
 from audit.comparisons import Census, Settled, flags
-from audit.contracts import Check, Columns, Probe, Side, Task, Trace
+from audit.contracts import Probe, Side, Task
 from audit.data import manifest
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord
-from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
+from audit.findings import Missing
 from audit.gradients import DEAD, FREE, Gradients
 from audit.ledger import Ledger
 from audit.parity import TOLERANCE, Parity
 from audit.perturbing import RESERVED
-from audit.plan import Asked, PlanFile
+from audit.plan import PlanFile
 from audit.structure import UNKNOWN, Structure
-from audit.types import Claim, DataRole, OutputKind, Role
+from audit.tasks.classification import Classification, probabilities
+from audit.traces import Cache, Columns, Trace
+from audit.types import DataRole, OutputKind, Role
 
 _AGAIN = "Delete the ledger and run the audit again."
 _KEPT = 3
-"""Observations and traces that stay in memory: the clean ones are asked for again and again, others once."""
+"""Observations that stay in memory: each is joined once."""
+_LEFT_OUT = Missing("skipped", "the check that shows these inputs was left out")
 
 
 @dataclass
@@ -43,7 +46,7 @@ class View:
     def __post_init__(self) -> None:
         self._observed = lru_cache(_KEPT)(self._gather)
         self._compared = lru_cache(_KEPT)(self._gather_pair)
-        self._joined = lru_cache(_KEPT)(self._join)
+        self._traces = Cache()
         self.outputs = lru_cache(None)(self._settle)
         self._order = lru_cache(_KEPT)(self._judging_order)
         self._noise = lru_cache(None)(self._read_noise)
@@ -51,15 +54,42 @@ class View:
         self.settled = lru_cache(None)(self._settle_all)
 
     def against(self) -> "View":
-        """The same ledger with every near tie counted against the candidate."""
+        """The same ledger with every near tie counted against the candidate; traces that this one holds are let go."""
+        self._traces = Cache()
         return replace(self, adverse=True)
 
     def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
         """Two roles joined, the reference and another unless said otherwise, in judging order.
 
-        Missing where that cannot be trusted, and where a role does not see the probe.
+        Missing where that cannot be trusted, where a role does not see the probe, and where the check that asks for it
+        was left out.
         """
-        return self._joined(digest.of_json(probe.canonical()), (to, other))
+        name, pair = digest.of_json(probe.canonical()), (to, other)
+        if self._left_out(name):
+            return _LEFT_OUT
+        if (name, pair) not in self._traces:
+            self._traces.keep((name, pair), self._join(name, pair))
+        return self._traces[name, pair]
+
+    def probabilities(self, probe: Probe, role: Role, /) -> NDArray[np.float64] | Missing:
+        """Of every class, in judging order [rows, K]; Missing where outputs are not kept whole."""
+        name = digest.of_json(probe.canonical())
+        if self._left_out(name):
+            return _LEFT_OUT
+        record = self.plan.probe(name)
+        if not isinstance(self.task, Classification):
+            return Missing("no-probabilities", "the outputs of this task are no probabilities")
+        if record.kept != "outputs":
+            return Missing("not-kept", "of this probe nothing is kept but how the models compare")
+        side = self._side(role, name)
+        if isinstance(side, Missing):
+            return side
+        rows = self._rows(side.columns, record)
+        return probabilities(side.columns["output"][rows], side.kind)
+
+    def _left_out(self, probe: str) -> bool:
+        """Whether a probe is not part of a run that was meant to be partial."""
+        return bool(self.plan.plan.skipped) and all(each.sha256 != probe for each in self.plan.plan.probes)
 
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing:
         """(rows with NaN or infinity in an output, rows) of a role, over every probe of the plan.
@@ -299,50 +329,3 @@ class View:
 
 def _unseen(role: Role) -> Missing:
     return Missing("not-shown", f"the {role} does not see these inputs")
-
-
-def measure(asked: Asked, view: View) -> dict[Claim, Finding]:
-    """A finding for every promised claim: what a check did not deliver is Missing, with the reason."""
-    found: dict[Claim, Finding] = {}
-    for check in asked.checks:
-        promised = {claim for claim, owner in asked.claims.items() if owner is check}
-        found.update(_measured(check, promised, asked, view))
-    return found
-
-
-def _measured(check: Check, promised: set[Claim], asked: Asked, view: View) -> Mapping[Claim, Finding]:
-    if check.name in asked.skipped:
-        return {claim: Finding(claim, Missing("skipped", f"check {check.name!r} was left out")) for claim in promised}
-    delivered: dict[Claim, Finding] = {}
-    absent = Missing("not-measured", f"check {check.name!r} promised this and did not deliver it")
-    try:
-        most = max((view.plan.dataset(probe.data).items for probe in check.ask(asked.context).probes), default=0)
-        for finding in check.measure(asked.context, view):
-            if finding.claim not in promised or finding.claim in delivered:
-                raise RuntimeError(f"{finding.claim.id!r} was not promised, or delivered twice")
-            _require_fit(finding, asked.metrics[finding.claim.metric], most)
-            delivered[finding.claim] = finding
-    except AuditError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a check does, it must not decide by crashing
-        absent = Missing("check-crashed", f"check {check.name!r}: {type(error).__name__}: {error}")
-        delivered = {}
-    return {claim: delivered.get(claim, Finding(claim, absent)) for claim in promised}
-
-
-def _require_fit(finding: Finding, metric: Metric, most: int) -> None:
-    """Refuse a statistic of another kind or range than the metric's, or of more items than the check's data have."""
-    statistic, claim = finding.statistic, finding.claim.id
-    if isinstance(statistic, Missing):
-        return
-    averaged = isinstance(statistic, BoundedMean) and metric.kind in (Kind.PROPORTION, Kind.PAIRED)
-    if statistic.kind is not metric.kind and not averaged:
-        raise RuntimeError(f"{claim!r} is decided as {metric.kind}, not as {statistic.kind}")
-    if isinstance(statistic, BoundedMean) and (statistic.low, statistic.high) != (metric.low, metric.high):
-        raise RuntimeError(f"{claim!r} lies in [{metric.low}, {metric.high}], not [{statistic.low}, {statistic.high}]")
-    if isinstance(statistic, OrderStatistic) and statistic.q != metric.q:
-        raise RuntimeError(f"{claim!r} is the {metric.q}-quantile, not the {statistic.q}-quantile")
-    if not metric.low <= statistic.estimate <= metric.high:
-        raise RuntimeError(f"{claim!r} cannot be {statistic.estimate}")
-    if not isinstance(statistic, Exact) and statistic.n > most:
-        raise RuntimeError(f"{claim!r} counts {statistic.n} items, more than there are")

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from audit import digest, grounds, sizes
 from audit.comparisons import Settled
-from audit.contracts import Ask, Check, Context, Probe
+from audit.contracts import Ask, Check, Condition, Context, Probe
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Kept, PartialRecord, Parties, PlanRecord, PolicyRecord, ProbeRecord
@@ -49,6 +49,7 @@ def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) 
     claims: dict[Claim, Check] = {}
     metrics: dict[str, Metric] = {}
     structure = gradients = False
+    context = replace(context, conditions=tuple(_conditions(checks, context)))
     for check in checks:
         wanted = _asked(check, context)
         structure |= wanted.structure and check.name not in skipped
@@ -71,6 +72,17 @@ def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) 
             )
         metrics.update(own)
     return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped), structure, gradients)
+
+
+def _conditions(checks: Sequence[Check], context: Context) -> Iterator[Condition]:
+    """Under what conditions some of the checks show labelled items."""
+    for check in checks:
+        with _named(check):
+            yield from getattr(check, "shows", _none)(context)
+
+
+def _none(_: Context) -> tuple[Condition, ...]:
+    return ()
 
 
 def _asked(check: Check, context: Context) -> Ask:

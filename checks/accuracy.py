@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.contracts import Ask, Context, LedgerView
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, Presupposition, Proportion
+from audit.traces import Trace
 from audit.types import PAIR, Claim, Role, Scope, Sense, TaskKind, Unit
 from checks.methods import paired, share
 from checks.perturbations.clean import CLEAN

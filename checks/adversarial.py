@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing, PairedDifference, Presupposition, Proportion
 from audit.gradients import FREE
+from audit.traces import Trace
 from audit.types import PAIR, Claim, DataName, DataRole, Role, Scope, Sense, TaskKind, Unit, data_name
 from checks import masking
 from checks.attacks.effort import PRESETS, WHITE_BOX, Effort, Norm

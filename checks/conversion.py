@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from audit.contracts import LedgerView, Trace
+from audit.contracts import LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing
+from audit.traces import Trace
 from audit.types import Claim, Role, Sense, TaskKind, Unit
 from checks.accuracy import working
 from checks.functional import FAR, VALUED, lengths

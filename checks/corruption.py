@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.contracts import Ask, Condition, Context, LedgerView
 from audit.errors import AuditError
 from audit.findings import Exact, Finding, Kind, Metric, Missing, Presupposition
+from audit.traces import Trace
 from audit.types import PAIR, Claim, DataName, DataRole, Role, Scope, Sense, TaskKind, Unit, label_of, role_of
 from checks import accuracy, elsewhere
 from checks.accuracy import working
@@ -148,6 +149,10 @@ class CorruptionRobustness:
                     sums.fail(cell, why)
         if any(cell.kind in KINDS for cell in cells):
             yield from sums.findings(clean, by_condition)
+
+    def shows(self, context: Context, /) -> tuple[Condition, ...]:
+        """Every cell."""
+        return tuple(Condition(cell.scope, cell.probe) for cell in self.cells(context))
 
     def cells(self, context: Context) -> tuple[Cell, ...]:
         """Every cell that is measured, in the order of the paper; none of items that are no images.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from audit.contracts import Trace
 from audit.findings import Finding, Metric, Missing
+from audit.traces import Trace
 from audit.types import Claim, Scope, TaskKind
 from checks import accuracy, functional
 

@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar, Final
 import numpy as np
 from pydantic import Field
 
-from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Finding, Kind, Metric, Missing, OrderStatistic, Presupposition
+from audit.traces import Trace
 from audit.types import Claim, Scope, Sense, TaskKind, Unit
 from checks.accuracy import working
 from checks.methods import mean, paired, share

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Trace
 from audit.findings import Missing
 from audit.stats import paired, proportions
+from audit.traces import Trace
 from audit.types import Role
 
 FLAGS: Final = {

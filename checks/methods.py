@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Trace
 from audit.findings import BoundedMean, Metric, PairedDifference, Proportion
+from audit.traces import Trace
 
 
 def share(trace: Trace, has: NDArray[Any]) -> Proportion | BoundedMean:

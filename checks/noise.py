@@ -13,9 +13,10 @@ from typing import Annotated, ClassVar, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.contracts import Ask, Condition, Context, LedgerView
 from audit.errors import AuditError
 from audit.findings import Finding, Kind, Metric, Missing
+from audit.traces import Trace
 from audit.types import Claim, Role, Scope, Sense, TaskKind, Unit
 from checks import elsewhere, functional
 from checks.accuracy import working
@@ -133,6 +134,10 @@ class NoiseSimilarity:
             for each in every:
                 traces = ledger.trace(each), ledger.trace(each, Role.BASELINE), yard_stick
                 yield from _of_baseline(*traces, task, scope(each))
+
+    def shows(self, context: Context, /) -> tuple[Condition, ...]:
+        """Every kind and level."""
+        return tuple(Condition(scope(probe), probe) for probe in self.probes(context))
 
     def probes(self, context: Context) -> tuple[Noisy, ...]:
         """One per kind and level, strongest last; raises AuditError for noise without a unit, or without pixels."""

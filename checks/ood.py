@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing, Presupposition, Proportion
+from audit.traces import Trace
 from audit.types import PAIR, Claim, DataRole, Role, Scope, Sense, TaskKind, Unit, label_of, role_of
 from checks import detection
 from checks.accuracy import working

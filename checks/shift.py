@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from audit.contracts import Ask, Context, LedgerView, Trace
+from audit.contracts import Ask, Condition, Context, LedgerView
 from audit.findings import Finding, Metric
+from audit.traces import Trace
 from audit.types import Claim, DataRole, Scope, label_of, role_of
 from checks import elsewhere
 from checks.perturbations.clean import CLEAN, Clean
@@ -29,6 +30,10 @@ class Shift:
         sets = _sets(context)
         claims = [Claim(metric.name, scope) for scope in sets for metric in elsewhere.metrics(context.task)]
         return Ask((CLEAN, *sets.values()) if sets else (), tuple(claims))
+
+    def shows(self, context: Context, /) -> tuple[Condition, ...]:
+        """Every shifted set."""
+        return tuple(Condition(scope, probe) for scope, probe in _sets(context).items())
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         for scope, probe in _sets(context).items():

@@ -8,12 +8,12 @@ import pytest
 import audit
 from audit import plan
 from audit.api import Outcome
-from audit.contracts import Trace
 from audit.evidence import FindingRecord
 from audit.ledger import Ledger
 from audit.pipeline import View
 from audit.stats import means
 from audit.tasks.classification import Classification
+from audit.traces import Trace
 from checks.perturbations.clean import CLEAN
 from tests.world import CANDIDATE, REFERENCE, Items, Scores, World, network, weights
 

@@ -12,7 +12,6 @@ from torch import nn
 import audit
 from audit import evidence as evidences
 from audit import request
-from audit.contracts import Trace
 from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.findings import Missing
@@ -21,6 +20,7 @@ from audit.pipeline import View
 from audit.plan import load
 from audit.rehearsal import rehearse
 from audit.tasks.classification import Classification
+from audit.traces import Trace
 from audit.types import Role
 from checks.perturbations.clean import CLEAN
 from checks.perturbations.noise import Noise

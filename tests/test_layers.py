@@ -16,6 +16,7 @@ _WORDS = (
     "types",
     "findings",
     "contracts",
+    "traces",
     "stats",
     "randomness",
     "digest",

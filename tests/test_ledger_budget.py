@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 import audit
 from audit import observe, plan, sizes
 from audit.comparisons import Settled
-from audit.contracts import Batch, Columns, Perturbed, Rng
+from audit.contracts import Batch, Perturbed, Rng
 from audit.errors import AuditError
 from audit.evidence import Body
 from audit.lanes import Lane, Shown, Wanted
 from audit.ledger import Ledger
 from audit.sizes import COMPARED, FLOAT, ROW
+from audit.traces import Columns
 from audit.types import DataRole, OutputKind, Role
 from checks.perturbations.clean import CLEAN
 from checks.perturbations.noise import Noise

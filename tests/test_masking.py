@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audit.contracts import Trace
+from audit.traces import Trace
 from audit.types import Role
 from checks import masking
 from checks.masking import Evidence

@@ -4,16 +4,17 @@ Probabilities, not raw outputs, are compared, because two networks may end diffe
 there), and because a softmax on top of a softmax would make any two networks look alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Columns, Side
+from audit.contracts import Batch, Side
 from audit.dataset import Manifest
 from audit.findings import Missing
+from audit.traces import Columns
 from audit.types import PAIR, OutputKind
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Classification:
         argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991);
         `relative_logit_error` from 0 on, infinite where the reference's logits are equal and the other's are not, NaN
         where a probability was rounded to 0. SCORES of both, NaN where they need logits and there are none.
+        `named_*` is the class that is named, `brier_*` the Brier score Σ(p − y)²/2, in [0, 1], and `log_loss_*` that of
+        the label, in nats: all of labelled items alone, as is `label`.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -104,18 +107,21 @@ class Classification:
         parts = []
         for block in _blocks(reference.columns["output"]):
             pair = [replace(side, columns={"output": side.columns["output"][block]}) for side in (reference, other)]
-            ranks = _ranks(labels[block], *pair, adverse=adverse) if labelled else {}
-            parts.append({**ranks, **self._distances(*pair, adverse=adverse)})
+            logs = [_log_probabilities(side.columns["output"], side.kind) for side in pair]
+            own = {} if not labelled else {
+                **_ranks(labels[block], *pair, adverse=adverse), **_named(labels[block], pair, logs)
+            }  # fmt: skip
+            parts.append({**own, **self._distances(pair, logs, adverse=adverse)})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _distances(self, reference: Side, other: Side, *, adverse: bool) -> Columns:
-        """Agreement and distances of some rows."""
+    def _distances(self, pair: Sequence[Side], logs: Sequence[Floats], *, adverse: bool) -> Columns:
+        """Agreement and distances of some rows, with their log-probabilities [N, K]."""
+        (reference, other), (f, g) = pair, logs
         raw = [side.columns["output"] for side in (reference, other)]
-        logs = [_log_probabilities(side.columns["output"], side.kind) for side in (reference, other)]
-        p, q = map(np.exp, logs)
+        p, q = np.exp(f), np.exp(g)
         scores = [
             {f"{score}_{role}": values for score, values in _scores(side, own).items()}
-            for role, side, own in zip(PAIR, (reference, other), logs, strict=True)
+            for role, side, own in zip(PAIR, (reference, other), (f, g), strict=True)
         ]
         agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
         if adverse:
@@ -125,7 +131,7 @@ class Classification:
             "softmax_l2": np.linalg.norm(p - q, axis=1).clip(0.0, np.sqrt(2.0)),
             "softmax_linf": np.abs(p - q).max(axis=1).clip(0.0, 1.0),
             "jensen_shannon": _jensen_shannon(p, q),
-            "relative_logit_error": np.where(_saturated(reference) | _saturated(other), np.nan, _relative_error(*logs)),
+            "relative_logit_error": np.where(_saturated(reference) | _saturated(other), np.nan, _relative_error(f, g)),
             **scores[0],
             **scores[1],
         }
@@ -173,6 +179,11 @@ def _recognise(out: Floats) -> OutputKind:
     return OutputKind.LOGITS
 
 
+def probabilities(out: NDArray[np.float32], kind: OutputKind) -> Floats:
+    """Of every class, from raw outputs of a kind [N, K], normalised."""
+    return np.concatenate([np.exp(_log_probabilities(out[block], kind)) for block in _blocks(out)])
+
+
 def _log_probabilities(raw: NDArray[np.float32], kind: OutputKind) -> Floats:
     """Normalised natural logarithms [N, K]."""
     out = raw.astype(np.float64)
@@ -191,6 +202,18 @@ def _ranks(labels: NDArray[np.int64], reference: Side, other: Side, *, adverse: 
     else:
         ranks = _rank(first, labels), _rank(second, labels)
     return {"rank_reference": ranks[0], "rank_candidate": ranks[1], **outcome(ranks[0] == 0, ranks[1] == 0)}
+
+
+def _named(labels: NDArray[np.int64], pair: Sequence[Side], logs: Sequence[Floats]) -> Columns:
+    """What both models name, and how good their probabilities are, beside the label."""
+    found: dict[str, NDArray[Any]] = {"label": labels.astype(np.int32)}
+    for role, side, log in zip(PAIR, pair, logs, strict=True):
+        own = np.take_along_axis(log, labels[:, None], axis=1)[:, 0]
+        squares = np.einsum("ij,ij->i", np.exp(log), np.exp(log))
+        found[f"named_{role}"] = side.columns["output"].argmax(axis=1).astype(np.int32)
+        found[f"brier_{role}"] = ((squares - 2 * np.exp(own) + 1) / 2).clip(0.0, 1.0)
+        found[f"log_loss_{role}"] = -own
+    return found
 
 
 def _rank(out: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
