@@ -144,7 +144,7 @@ def scope_value(name: str) -> str:
     >>> scope_value("stop, all = 4 ways"), scope_value("*")
     ('stop%2C all %3D 4 ways', '%2A')
     """
-    return "".join(f"%{ord(sign):02X}" if sign in "%,=*$@" or not sign.isprintable() else sign for sign in name.strip())
+    return "".join(f"%{ord(sign):02X}" if sign in "%,=*$@" or not sign.isprintable() else sign for sign in name)
 
 
 class Claim(NamedTuple):

@@ -48,7 +48,9 @@ def most_frequent(labels: NDArray[Any]) -> float:
 class Classification:
     """The task of naming one of K classes."""
 
-    ordered: ClassVar[frozenset[str]] = frozenset({"rank_reference", "rank_candidate", "agree", *RIGHT})
+    ordered: ClassVar[frozenset[str]] = frozenset(
+        {"rank_reference", "rank_candidate", "also_reference", "also_candidate", "agree", *RIGHT}
+    )
 
     def chance(self, found: Manifest, /) -> float:
         """Share of the most frequent class; 0 without labels."""
@@ -99,7 +101,8 @@ class Classification:
         `relative_logit_error` from 0 on, infinite where the reference's logits are equal and the other's are not, NaN
         where a probability was rounded to 0. SCORES of both, NaN where they need logits and there are none.
         `named_*` is the class that is named, `brier_*` the Brier score Σ(p − y)²/2, in [0, 1], and `log_loss_*` that of
-        the label, in nats: all of labelled items alone, as is `label`.
+        the label, in nats: all of labelled items alone, as is `label`. `also_*`, -1 unless `adverse`: another class that
+        the runtime could put first.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -109,7 +112,7 @@ class Classification:
             pair = [replace(side, columns={"output": side.columns["output"][block]}) for side in (reference, other)]
             logs = [_log_probabilities(side.columns["output"], side.kind) for side in pair]
             own = {} if not labelled else {
-                **_ranks(labels[block], *pair, adverse=adverse), **_named(labels[block], pair, logs)
+                **_ranks(labels[block], *pair, adverse=adverse), **_named(labels[block], pair, logs, adverse=adverse)
             }  # fmt: skip
             parts.append({**own, **self._distances(pair, logs, adverse=adverse)})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -204,15 +207,27 @@ def _ranks(labels: NDArray[np.int64], reference: Side, other: Side, *, adverse: 
     return {"rank_reference": ranks[0], "rank_candidate": ranks[1], **outcome(ranks[0] == 0, ranks[1] == 0)}
 
 
-def _named(labels: NDArray[np.int64], pair: Sequence[Side], logs: Sequence[Floats]) -> Columns:
+def _named(labels: NDArray[np.int64], pair: Sequence[Side], logs: Sequence[Floats], *, adverse: bool) -> Columns:
     """What both models name, and how good their probabilities are, beside the label."""
     found: dict[str, NDArray[Any]] = {"label": labels.astype(np.int32)}
     for role, side, log in zip(PAIR, pair, logs, strict=True):
         own = np.take_along_axis(log, labels[:, None], axis=1)[:, 0]
         squares = np.einsum("ij,ij->i", np.exp(log), np.exp(log))
         found[f"named_{role}"] = side.columns["output"].argmax(axis=1).astype(np.int32)
+        found[f"also_{role}"] = _also(side.columns["output"], side.noise if adverse else None)
         found[f"brier_{role}"] = ((squares - 2 * np.exp(own) + 1) / 2).clip(0.0, 1.0)
         found[f"log_loss_{role}"] = -own
+    return found
+
+
+def _also(out: NDArray[np.float32], noise: float | None) -> NDArray[np.int32]:
+    """The class that the runtime's noise could put first as well [N]; -1 where there is none, or noise is not asked."""
+    found = np.full(len(out), -1, np.int32)
+    if noise is not None:
+        near, _ = _near_ties(out, noise)
+        rest = out[near].copy()
+        rest[np.arange(len(rest)), rest.argmax(axis=1)] = -np.inf
+        found[near] = rest.argmax(axis=1)
     return found
 
 
