@@ -11,6 +11,7 @@ CHECKS: dict[str, str] = {
     "shift": "checks.shift:Shift",
     "ood": "checks.ood:OutOfDistribution",
     "adversarial": "checks.adversarial:Adversarial",
+    "per_class": "checks.per_class:PerClass",
     "structure": "checks.structure:EffectiveWeights",
     # Last: it counts over all probes, which the others have then read already.
     "integrity": "checks.integrity:Integrity",
