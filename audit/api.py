@@ -28,6 +28,7 @@ from audit import (
     storage,
     subjects,
     tasks,
+    thumbnails,
     verdict,
 )
 from audit.data.form import Ends, Form
@@ -211,12 +212,14 @@ class _Course:
             ledger = Ledger(self.folder / LEDGER, lenders)
             ledger.repair()
             observer = self._observe(opened, fixed, asked, ledger)
+            shown = None if opened.private else opened.data[DataRole.TEST]
             del opened
             self.progress("deciding", 0, 0)
             with self.clock.stage("decide"):
                 body = _judge(fixed, asked, ledger, exploratory=False)
             record = evidence.seal(body, _run(fixed, self.clock, observer, ledger, self.command))
-            written = files.write_all(record, self.folder, pdf=self.pdf)
+            thumbnails.keep(self.folder, body, shown)
+            written = files.write_all(record, self.folder, pdf=self.pdf, pictures=thumbnails.load(self.folder))
         lost = sentences.lost_reuse(fixed.plan.probes)
         return Outcome(record, self.folder, written.paths, (*written.notices, *([lost] if lost else ())))
 
@@ -273,7 +276,7 @@ def judge(
     if storage.exists(target / plan.FILE):
         raise AuditError(f"{target}: holds an audit, whose certificate would be lost", "Choose another --out.")
     with storage.lock(target):
-        written = files.write_all(record, target, pdf=pdf)
+        written = files.write_all(record, target, pdf=pdf, pictures=thumbnails.load(folder))
     return Outcome(record, target, written.paths, written.notices)
 
 
@@ -281,7 +284,8 @@ def render(path: str | Path, *, out: str | Path | None = None, pdf: bool = True)
     """Write the certificate of an evidence file again."""
     record = evidence.load(Path(path))
     target = Path(out) if out is not None else Path(path).parent
-    written = files.write_all(record, target, pdf=pdf)
+    pictures = thumbnails.found((Path(path).parent, Path(path).parent.parent))  # judged again, it lies one below
+    written = files.write_all(record, target, pdf=pdf, pictures=pictures)
     return Outcome(record, target, written.paths, written.notices)
 
 

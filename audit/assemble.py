@@ -1,8 +1,9 @@
 """Putting decided findings on record, in the units that people read."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
-from audit.evidence import Body, DecisionRecord, FindingRecord, MoreItems, PolicyRecord, VerdictRecord
+from audit.evidence import Body, DecisionRecord, ExemplarRecord, FindingRecord, MoreItems, PolicyRecord, VerdictRecord
 from audit.findings import (
     BoundedMean,
     Exact,
@@ -22,8 +23,8 @@ from audit.verdict import bounds, exit_code
 
 NOT_COVERED = (
     "inputs that differ from the test set otherwise than stated here: corruption, shift, attack",
-    "single classes and groups of items: an average can hide the loss of a rare class",
-    "confidence: calibration, and rejection thresholds and monitors that are not limited here",
+    "single classes and groups of items that are not limited here: an average can hide the loss of a rare one",
+    "confidence: calibration, rejection thresholds and monitors that are not limited here",
     "other runtimes, devices and precisions than the one named here",
     "whether the test set represents the operating conditions, or was seen during training or pruning",
 )
@@ -99,13 +100,14 @@ def _finding(finding: Finding, metric: Metric, alpha: float) -> FindingRecord:
     )
     if isinstance(statistic, Missing):
         return record.model_copy(update={"missing": statistic.reason, "detail": statistic.detail})
-    lower, upper = bounds(statistic, alpha)
+    (lower, upper), estimate = bounds(statistic, alpha), statistic.estimate
     measured = {
         "n": statistic.n,
-        "estimate": _printable(statistic.estimate, metric.unit),
+        "estimate": _printable(estimate, metric.unit),
         "lower": None if lower is None else _printable(lower, metric.unit),
         "upper": None if upper is None else _printable(upper, metric.unit),
-        "statistic": sufficient(statistic),
+        "statistic": sufficient(statistic, estimate),
+        "exemplars": tuple(ExemplarRecord(**asdict(each)) for each in finding.exemplars),
     }
     return record.model_copy(update=measured)
 
@@ -127,7 +129,7 @@ def title(metric: Metric, claim: Claim) -> str:
     return f"{metric.title} ({scope})" if scope else metric.title
 
 
-def sufficient(statistic: Statistic) -> dict[str, int | float | str]:
+def sufficient(statistic: Statistic, estimate: float) -> dict[str, int | float | str]:
     """The sufficient statistic by kind; per-item values are in the ledger, here is what they come to."""
     match statistic:
         case Proportion(k, n):
@@ -138,12 +140,12 @@ def sufficient(statistic: Statistic) -> dict[str, int | float | str]:
             return {
                 "kind": "bounded-mean",
                 "n": statistic.n,
-                "mean": statistic.estimate,
+                "mean": estimate,
                 "low": low,
                 "high": high,
             }
         case OrderStatistic(_, q):
-            return {"kind": "order-statistic", "n": statistic.n, "q": q, "value": statistic.estimate}
+            return {"kind": "order-statistic", "n": statistic.n, "q": q, "value": estimate}
         case Exact(value, n):
             return {"kind": "exact", "n": n, "value": value}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.dataset import Ids, Manifest
+from audit.dataset import Attribute, Ids, Manifest
 from audit.digest import Json
 from audit.findings import Finding, Metric, Missing
 from audit.gradients import Gradients, Victim
@@ -248,6 +248,14 @@ class LedgerView(Protocol):
         """Of every class, in the order of the rows of the probe's traces [rows, K]; Missing where they are not kept."""
         ...
 
+    def attribute(self, probe: Probe, name: str, /) -> NDArray[np.uint16] | Missing:
+        """Which value each item of the probe's traces has [N], by its place among those of an attribute."""
+        ...
+
+    def ids(self, probe: Probe, /) -> Ids | Missing:
+        """Digests of the items of the probe's traces, in their order."""
+        ...
+
     def nonfinite(self, role: Role, /) -> tuple[int, int] | Missing: ...
 
     def near_ties(self, role: Role, /) -> tuple[float, int] | Missing:
@@ -292,6 +300,7 @@ class Context:
     divide each channel by, in pixels of [0, 1], where they declare the same, else (). Of the models `without_gradients`
     none can be had; it is filled in where a check asks for `gradients`. `conditions` are those of labelled items, under
     noise, corruption or shift, that other checks of the same audit show: a check may look at these without asking.
+    `attributes` are what is said of the test items, by name, in their stored order.
     """
 
     classes: tuple[str, ...]
@@ -304,6 +313,7 @@ class Context:
     std: tuple[float, ...] = ()
     without_gradients: tuple[Role, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

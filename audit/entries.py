@@ -32,6 +32,18 @@ FileName = Annotated[Path, Field(strict=False), AfterValidator(_nameable)]
 """A path; in Python also as a string."""
 
 
+def _file_or_names(given: object) -> object:
+    """Raises ValueError for anything else, in one sentence for both."""
+    names = isinstance(given, list | tuple) and given and all(isinstance(name, str) for name in given)
+    if not names and not isinstance(given, str | Path | None):
+        raise ValueError("attributes are the name of a .csv, or a list of names of arrays of the .npz")
+    return given
+
+
+Attributes = Annotated[FileName | Annotated[tuple[str, ...], Field(strict=False)], BeforeValidator(_file_or_names)]
+"""A CSV, or names of arrays."""
+
+
 class DataEntry(Settings):
     """One data set: a `path`, a data set of torchvision by name, or your own `factory`.
 
@@ -53,6 +65,11 @@ class DataEntry(Settings):
     )
     high: float | Numbers | None = Field(None, description="and the greatest; an .npz may hold both instead")
     arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of torchvision's class or the factory")
+    attributes: Attributes | None = Field(
+        None,
+        description="of the test set: a .csv with the weather, the site … of every item, or the names of arrays of the "
+        ".npz",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataEntry":
@@ -120,6 +137,14 @@ class Data(Settings):
     out_of_distribution: Entries | None = Field(None, description="inputs of no class; labels are ignored")
     calibration: DataEntry | None = None
     corrupted: CorruptedEntry | None = None
+    private: bool = Field(False, description="show no item in a certificate, and keep no picture beside it")
+
+    @model_validator(mode="after")
+    def _test_attributes(self) -> "Data":
+        other = next((name for name, each in self.entries().items() if each.attributes and name != DataRole.TEST), None)
+        if other is not None:
+            raise ValueError(f"the {other} data have attributes, and only those of the test set are looked at")
+        return self
 
     def entries(self) -> dict[DataName, DataEntry]:
         """The data sets that are there, but for corrupted ones: how many those are is in their folder."""

@@ -121,6 +121,18 @@ class PolicyRecord(Record):
     )  # fmt: skip
 
 
+class ExemplarRecord(Record):
+    """An item that shows a finding."""
+
+    id: Sha256 = Field(description="digest of the item")
+    place: int = Field(description="among the distinct items of its data set, from 0")
+    label: str
+    reference: str = Field(description="what the reference names it")
+    candidate: str = Field(description="what the candidate names it")
+    sure_reference: float = Field(description="probability that the reference gives to its name")
+    sure_candidate: float = Field(description="probability that the candidate gives to its name")
+
+
 class FindingRecord(Record):
     """A claim with its measured value; estimate and bounds are in `unit`."""
 
@@ -137,6 +149,9 @@ class FindingRecord(Record):
     statistic: dict[str, int | float | str] = Field({}, description="sufficient statistic, by kind")
     missing: str | None = Field(None, description="reason code where nothing was measured")
     detail: str = ""
+    exemplars: tuple[ExemplarRecord, ...] = Field(
+        (), exclude_if=lambda items: not items, description="some of the items behind it"
+    )
 
 
 class MoreItems(Record):

@@ -42,7 +42,8 @@ class Metric:
     `kind` is how it is decided where every item is seen once; over several draws of an item a proportion or a
     paired difference becomes a mean over items. `gains` is the share of items on which a candidate that decides
     everything like its reference typically wins by this metric; plans assume it. A metric that is not `of_pair` says
-    nothing about the candidate: no audit passes by such alone. `q` is the level of a quantile.
+    nothing about the candidate: no audit passes by such alone. `q` is the level of a quantile. In the scope of a class
+    a metric is of its items alone, but for one `beyond_class`.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Metric:
     gains: float = 0.0
     of_pair: bool = True
     q: float = 0.0
+    beyond_class: bool = False
 
     def __post_init__(self) -> None:
         if (self.kind is Kind.QUANTILE) is not (0.0 < self.q < 1.0):
@@ -206,15 +208,32 @@ class Presupposition:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """An item that shows a finding: its digest, its place among the distinct items of its data set, and the names.
+
+    `label` is what it is, the others what each model names it, with the probability that it gives to that name.
+    """
+
+    id: str
+    place: int
+    label: str
+    reference: str
+    candidate: str
+    sure_reference: float
+    sure_candidate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A claim with what was measured for it.
 
     `presupposes` names the models that must work for the claim to say anything: a drop from 2 % to 0 % is a drop of
     2 points, and nobody is as far from its parent as an untrained baseline. A `doubt` says why it may look better than
-    it is: then it can fail its limit, and not keep it.
+    it is: then it can fail its limit, and not keep it. `exemplars` are some of the items behind it, for people to see.
     """
 
     claim: Claim
     statistic: Statistic | Missing
     presupposes: tuple[Presupposition, ...] = ()
     doubt: Missing | None = None
+    exemplars: tuple[Exemplar, ...] = ()

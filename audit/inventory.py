@@ -11,12 +11,21 @@ import audit
 from audit import digest, plan, registry, runtime, sizes, tasks
 from audit.contracts import Model, Task
 from audit.data.manifest import METHOD_SET
-from audit.dataset import DataSource, Manifest, first_items
+from audit.dataset import Attribute, DataSource, Manifest, first_items
 from audit.evidence import PolicyRecord
 from audit.findings import Missing
 from audit.gradients import CHECKED, DEAD, Gradients
 from audit.plan import Asked, PlanFile
-from audit.records import Adapter, DataRecord, FeaturesRecord, GradientsRecord, ModelRecord, StructureRecord, Tool
+from audit.records import (
+    Adapter,
+    AttributeRecord,
+    DataRecord,
+    FeaturesRecord,
+    GradientsRecord,
+    ModelRecord,
+    StructureRecord,
+    Tool,
+)
 from audit.structure import Structure
 from audit.subjects import Look, Subjects, Terms, batch_of
 from audit.types import DataName, DataRole, OutputKind, Role
@@ -42,6 +51,7 @@ def plan_of(
             _model_record(model, terms, asked, gradients.get(model.role)) for model in subjects.models.values()
         ),
         data=tuple(_data_record(name, source, classes, task) for name, source in subjects.data.items()),
+        attributes={each.name: each.text for each in subjects.data[DataRole.TEST].manifest.attributes},
         plan=plan.record(asked, registry.names(asked.checks), frame, subjects.partial),
         policy=policy,
         declared_accuracy=terms.declared_accuracy,
@@ -134,7 +144,12 @@ def _data_record(name: DataName, source: DataSource, classes: tuple[str, ...], t
         classes=classes,
         per_class=_per_class(found, len(classes)),
         chance=task.chance(found),
+        attributes=tuple(_attribute_record(each, found) for each in found.attributes),
     )
+
+
+def _attribute_record(found: Attribute, of: Manifest) -> AttributeRecord:
+    return AttributeRecord(name=found.name, values=found.values, items=found.counts, sha256=found.sha256(of.digest))
 
 
 def _per_class(found: Manifest, classes: int) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
 """From a ledger to evidence: join, measure, decide. A pure function of ledger, plan and policy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,15 @@ from audit import comparisons, digest
 from audit.comparisons import Census, Settled, flags
 from audit.contracts import Probe, Side, Task
 from audit.data import manifest
+from audit.dataset import Ids
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord
 from audit.findings import Missing
-from audit.gradients import DEAD, FREE, Gradients
-from audit.ledger import Ledger
-from audit.parity import TOLERANCE, Parity
+from audit.inspections import Inspections
 from audit.perturbing import RESERVED
-from audit.plan import PlanFile
-from audit.structure import UNKNOWN, Structure
 from audit.tasks.classification import Classification, probabilities
 from audit.traces import Cache, Columns, Trace
-from audit.types import DataRole, OutputKind, Role
+from audit.types import OutputKind, Role
 
 _AGAIN = "Delete the ledger and run the audit again."
 _KEPT = 3
@@ -30,33 +28,40 @@ _KEPT = 3
 _LEFT_OUT = Missing("skipped", "the check that shows these inputs was left out")
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a model left under a probe, in stored order, and which rows the runtime could turn."""
+
+    columns: Columns
+    turning: NDArray[np.bool_]
+
+
 @dataclass
-class View:
+class View(Inspections):
     """What the checks see of the ledger; asking for a probe outside the plan raises KeyError.
 
     With `adverse`, every near tie counts against the candidate.
     """
 
-    plan: PlanFile
-    ledger: Ledger
     task: Task
     adverse: bool = False
     _counted: dict[tuple[Role, str], Census | Missing] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._observed = lru_cache(_KEPT)(self._gather)
         self._compared = lru_cache(_KEPT)(self._gather_pair)
         self._traces = Cache()
         self.outputs = lru_cache(None)(self._settle)
         self._order = lru_cache(_KEPT)(self._judging_order)
-        self._noise = lru_cache(None)(self._read_noise)
-        self._parity = lru_cache(None)(self._read_parity)
         self.settled = lru_cache(None)(self._settle_all)
+        self._described = lru_cache(None)(self.plan.described)
 
     def against(self) -> "View":
-        """The same ledger with every near tie counted against the candidate; traces that this one holds are let go."""
-        self._traces = Cache()
-        return replace(self, adverse=True)
+        """The same ledger with every near tie counted against the candidate; what this one has joined serves both."""
+        other = replace(self, adverse=True)
+        other._traces, other.outputs = self._traces, self.outputs
+        return other
 
     def trace(self, probe: Probe, other: Role = Role.CANDIDATE, /, *, to: Role = Role.REFERENCE) -> Trace | Missing:
         """Two roles joined, the reference and another unless said otherwise, in judging order.
@@ -69,7 +74,8 @@ class View:
             return _LEFT_OUT
         if (name, pair) not in self._traces:
             self._traces.keep((name, pair), self._join(name, pair))
-        return self._traces[name, pair]
+        found = self._traces[name, pair]
+        return found.against() if self.adverse and isinstance(found, Trace) else found
 
     def probabilities(self, probe: Probe, role: Role, /) -> NDArray[np.float64] | Missing:
         """Of every class, in judging order [rows, K]; Missing where outputs are not kept whole."""
@@ -86,6 +92,29 @@ class View:
             return side
         rows = self._rows(side.columns, record)
         return probabilities(side.columns["output"][rows], side.kind)
+
+    def ids(self, probe: Probe, /) -> Ids | Missing:
+        """Digests of the items of the probe's traces, in their order."""
+        name = digest.of_json(probe.canonical())
+        if self._left_out(name):
+            return _LEFT_OUT
+        record = self.plan.probe(name)
+        whole = record.kept == "outputs"
+        left = self._observed(Role.REFERENCE, name) if whole else self._compared(Role.CANDIDATE, name)
+        if isinstance(left, Missing):
+            return left
+        columns = left.columns if isinstance(left, _Left) else left
+        found: Ids = columns["id"][self._rows(columns, record)[:: record.draws]]
+        return found
+
+    def attribute(self, probe: Probe, name: str, /) -> NDArray[np.uint16] | Missing:
+        """Which value each item of the probe's traces has [N]; Missing where nothing is said of its items."""
+        trace = self.trace(probe)
+        if isinstance(trace, Missing):
+            return trace
+        if not (described := self._described(probe.data)):
+            return Missing("no-attributes", f"nothing is said of the items of the {probe.data} data")
+        return described[name].codes[trace.order]
 
     def _left_out(self, probe: str) -> bool:
         """Whether a probe is not part of a run that was meant to be partial."""
@@ -122,7 +151,7 @@ class View:
         """What is known of every model's outputs; whole outputs that were read for it are let go."""
         found = {}
         for role in (Role(model.role) for model in self.plan.models):
-            found[role] = Settled(self.outputs(role), self._noise(role))
+            found[role] = Settled(self.outputs(role), self._parity(role).noise)
             self._observed.cache_clear()
         return found
 
@@ -130,42 +159,6 @@ class View:
         """Whether counting near ties against the candidate could change anything."""
         roles = (Role(model.role) for model in self.plan.models)
         return any(c.turning for role in roles for c in self._censuses(role) if isinstance(c, Census))
-
-    def parity(self, role: Role, /) -> Parity | Missing:
-        """How far apart a model's answers to the same items lie; Missing where none were numbers."""
-        found = self._parity(role)
-        return found if found.items else Missing("non-finite", f"no item gives the {role} numbers alone")
-
-    def stored_items(self) -> tuple[int, int]:
-        """(superfluous copies, stored items) of the test set."""
-        data = self.plan.dataset(DataRole.TEST)
-        return data.duplicates, data.items + data.duplicates
-
-    def class_counts(self) -> tuple[int, ...]:
-        """Distinct items per class of the test set."""
-        return self.plan.dataset(DataRole.TEST).per_class
-
-    def structure(self, role: Role, /) -> Structure | Missing:
-        """What the weights of a model are, as it was put down in the plan."""
-        found = self.plan.model(role).structure
-        if found is None:
-            return Missing(UNKNOWN, "nobody asked for it before the run")
-        if found.unknown:
-            return Missing(UNKNOWN, found.unknown)
-        return Structure(found.layers, found.parameters, found.nonzero, found.compressed)
-
-    def size(self, role: Role, /) -> int:
-        """Bytes of a model's files."""
-        return self.plan.model(role).bytes
-
-    def gradients(self, role: Role, /) -> Gradients | Missing:
-        """Whether a model has gradients, as it was put down in the plan."""
-        found = self.plan.model(role).gradients
-        if found is None:
-            return Missing(FREE, "nobody asked for it before the run")
-        if found.how == "none" or found.how == "dead":
-            return Missing(FREE if found.how == "none" else DEAD, found.why)
-        return Gradients(found.how, found.deviation, found.items)
 
     def _censuses(self, role: Role) -> list[Census | Missing]:
         seen = self._seen(role)
@@ -183,18 +176,17 @@ class View:
         else:
             self._compared(Role.CANDIDATE if role is Role.REFERENCE else role, probe.sha256)
 
-    def _gather(self, role: Role, probe: str) -> Columns | Missing:
-        """What a model left under a probe, in stored order; Missing where the probe failed."""
+    def _gather(self, role: Role, probe: str) -> _Left | Missing:
+        """What a model left under a probe; Missing where the probe failed."""
         record = self.plan.probe(probe)
         failure = self.ledger.failure(self.plan.failure_key(record))
         if failure is not None:
             self._counted[role, probe] = failure
             return failure
         columns = self.ledger.gather(self.plan.keys(role, record))
-        self._counted[role, probe] = Census.of_flags(
-            flags(self.task, columns["output"], self._noise(role), columns["label"])
-        )
-        return columns
+        found = flags(self.task, columns["output"], self._parity(role).noise, columns["label"])
+        self._counted[role, probe] = Census.of_flags(found)
+        return _Left(columns, found["turning"])
 
     def _gather_pair(self, other: Role, probe: str) -> Columns | Missing:
         """What was kept of a model and the reference under a probe, in stored order; Missing where the probe failed."""
@@ -207,31 +199,17 @@ class View:
         self._counted |= {(role, probe): comparisons.census(columns, role) for role in pair}
         return columns
 
-    def _read_parity(self, role: Role) -> Parity:
-        stored = self.ledger.get(self.plan.parity_key(role))
-        try:
-            noise, batch, reload = (float(stored[name][0]) for name in ("noise", "batch", "reload"))
-            parity = Parity(noise, batch, reload, int(stored["items"][0]))
-        except KeyError as error:
-            raise AuditError(f"the {role}'s {error} is not in the ledger", _AGAIN) from error
-        if not (0 <= noise < np.inf and 0 <= batch <= TOLERANCE and 0 <= reload <= TOLERANCE and parity.items >= 0):
-            raise AuditError(f"the {role}'s parity in the ledger is {parity}", _AGAIN)
-        return parity
-
-    def _read_noise(self, role: Role) -> float:
-        return self._parity(role).noise
-
     def _settle(self, role: Role) -> OutputKind | Missing:
         """What a model's outputs are, settled over the first probe that it sees."""
         seen, declared = self._seen(role), OutputKind(self.plan.model(role).adapter.outputs)
         if seen and seen[0].kept != "outputs":
             return self._settled_by_few(role)
-        columns = self._observed(role, seen[0].sha256) if seen else _unseen(role)
-        if isinstance(columns, Missing):
-            return columns
-        if not np.isfinite(columns["output"]).all():
+        left = self._observed(role, seen[0].sha256) if seen else _unseen(role)
+        if isinstance(left, Missing):
+            return left
+        if not np.isfinite(left.columns["output"]).all():
             return Missing("non-finite", f"the {role}'s outputs contain NaN or infinity")
-        return self.task.settle(columns, declared)
+        return self.task.settle(left.columns, declared)
 
     def _settled_by_few(self, role: Role) -> OutputKind | Missing:
         """What a model's outputs were found to be on the first batch, where none are kept whole."""
@@ -246,12 +224,14 @@ class View:
             return _unseen(unseen[0])
         return self._compare(record, pair) if record.kept == "outputs" else self._read_comparison(record, pair)
 
-    def _trace(self, columns: Columns, rows: NDArray[np.intp], probe: ProbeRecord, own: Columns) -> Trace:
+    def _trace(
+        self, columns: Columns, turned: Columns, rows: NDArray[np.intp], probe: ProbeRecord, own: Columns
+    ) -> Trace:
         order = rows[:: probe.draws] // probe.draws
         own = {name: values[rows] for name, values in own.items()}
-        for values in (*columns.values(), order, *own.values()):
+        for values in (*columns.values(), *turned.values(), order, *own.values()):
             values.setflags(write=False)  # every check sees the same trace
-        return Trace(columns, probe.draws, self.plan.dataset(probe.data).chance, order, own)
+        return Trace(columns, probe.draws, self.plan.dataset(probe.data).chance, order, own, turned)
 
     def _compare(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Trace | Missing:
         """Pair columns in judging order, from the outputs of both models."""
@@ -271,7 +251,28 @@ class View:
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
         own = {name: values for name, values in reference.items() if name not in RESERVED}
-        return self._trace(self.task.compare(labels, *chosen, adverse=self.adverse), rows, probe, own)
+        compared = self.task.compare(labels, *chosen)
+        turning = np.logical_or(*(self._turning(role, probe) for role in pair))[rows]
+        return self._trace(compared, self._turned(compared, labels, chosen, turning), rows, probe, own)
+
+    def _turned(
+        self, compared: Columns, labels: NDArray[Any], sides: Sequence[Side], turning: NDArray[np.bool_]
+    ) -> Columns:
+        """The columns that differ where near ties count against the other model: in rows that could turn."""
+        if not turning.any():
+            return {}
+        some = [replace(side, columns={"output": side.columns["output"][turning]}) for side in sides]
+        adverse = self.task.compare(labels[turning], *some, adverse=True)
+        turned = {name: compared[name].copy() for name in self.task.ordered & compared.keys()}
+        for name, values in turned.items():
+            values[turning] = adverse[name]
+        return turned
+
+    def _turning(self, role: Role, probe: ProbeRecord) -> NDArray[np.bool_]:
+        """The stored rows that the runtime could turn, of a model whose outputs are kept whole."""
+        left = self._observed(role, probe.sha256)
+        assert isinstance(left, _Left)
+        return left.turning
 
     def _read_comparison(self, probe: ProbeRecord, pair: tuple[Role, Role]) -> Trace | Missing:
         """The same from what was kept of the comparison with the reference."""
@@ -288,18 +289,20 @@ class View:
         if comparisons.odd(columns):
             return Missing("mixed-outputs", "some outputs are of another kind than those of the first items")
         rows = self._rows(columns, probe)
-        compared = comparisons.pair_columns(columns, adverse=self.adverse)
-        pairs = {name: values[rows] for name, values in compared.items()}
-        return self._trace(pairs, rows, probe, comparisons.own_columns(columns))
+        plain, adverse = (comparisons.pair_columns(columns, adverse=adverse) for adverse in (False, True))
+        pairs = {name: values[rows] for name, values in plain.items()}
+        names = [name for name in self.task.ordered & plain.keys() if not np.array_equal(adverse[name], plain[name])]
+        turned = {name: adverse[name][rows] for name in names}
+        return self._trace(pairs, turned, rows, probe, comparisons.own_columns(columns))
 
     def _side(self, role: Role, probe: str) -> Side | Missing:
-        columns = self._observed(role, probe)
-        if isinstance(columns, Missing):
-            return columns
+        left = self._observed(role, probe)
+        if isinstance(left, Missing):
+            return left
         if (bad := self._nonfinite(role, probe)) is not None:
             return bad
         kind = self.outputs(role)
-        return kind if isinstance(kind, Missing) else Side(columns, kind, self._noise(role))
+        return kind if isinstance(kind, Missing) else Side(left.columns, kind, self._parity(role).noise)
 
     def _nonfinite(self, role: Role, probe: str) -> Missing | None:
         census = self._counted[role, probe]

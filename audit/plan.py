@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from audit import digest, grounds, sizes
 from audit.comparisons import Settled
 from audit.contracts import Ask, Check, Condition, Context, Probe
+from audit.dataset import Attribute
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Kept, PartialRecord, Parties, PlanRecord, PolicyRecord, ProbeRecord
@@ -122,6 +125,9 @@ class PlanFile(Record):
     tool: Tool
     models: tuple[ModelRecord, ...]
     data: tuple[DataRecord, ...]
+    attributes: dict[str, str] = Field(
+        {}, exclude_if=lambda found: not found, description="which value each test item has, as Attribute.text"
+    )
     plan: PlanRecord
     policy: PolicyRecord
     declared_accuracy: float | None
@@ -155,6 +161,21 @@ class PlanFile(Record):
         if found is None:
             raise sizes.no_data(name)
         return found
+
+    def described(self, name: DataName) -> Mapping[str, Attribute]:
+        """What is said of the items of a data set, by attribute: of the test items, corrupted or not, if in line."""
+        test = self.dataset(DataRole.TEST)
+        in_line = name == DataRole.TEST or (role_of(name) is DataRole.CORRUPTED and self.plan.partial is None)
+        try:
+            described = (
+                Attribute.of_text(each.name, each.values, self.attributes.get(each.name, "")).known(
+                    test.sha256, each.sha256
+                )
+                for each in test.attributes
+            )
+            return {each.name: each for each in described} if in_line else {}
+        except ValueError as error:
+            raise AuditError(f"the plan: attribute {error}", "Run the audit again in a new folder.") from error
 
     def shown(self, probe: ProbeRecord) -> tuple[Role, ...]:
         """The models that see a probe: of an origin nobody asks more than what it answers to the items as they are."""

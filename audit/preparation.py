@@ -45,7 +45,10 @@ def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, Plan
     data = tuple(opened.data)
     images = test.features is None
     std = _common_std(opened.preprocessing) if images else ()
-    context = Context(names, opened.roles, data, kind, chance, test.shape, images=images, std=std)
+    context = Context(
+        names, opened.roles, data, kind, chance, test.shape, images=images, std=std,
+        attributes=test.manifest.attributes,
+    )  # fmt: skip
     skipped = () if opened.partial is None else opened.partial.skipped
     asked, gradients = plan.ask(agreed.checks, context, skipped), {}
     if asked.gradients:
@@ -69,7 +72,7 @@ def context_of(fixed: PlanFile) -> Context:
     gradients = {Role(model.role): model.gradients for model in fixed.models if model.gradients is not None}
     return Context(
         test.classes, roles, data, kind, test.chance, test.shape, images=images, std=std,
-        without_gradients=_without(gradients),
+        without_gradients=_without(gradients), attributes=tuple(fixed.described(DataRole.TEST).values()),
     )  # fmt: skip
 
 
@@ -83,7 +86,9 @@ def possible(agreed: Agreed, context: Context) -> frozenset[Claim]:
     found: set[Claim] = set()
     for task in agreed.policy.file.tasks or (context.task,):
         best = generic(agreed.policy, task)
-        best = replace(best, classes=best.classes and (context.classes or best.classes), data=(*context.data, *more))
+        classes = best.classes and (context.classes or best.classes)
+        said = context.attributes or best.attributes
+        best = replace(best, classes=classes, data=(*context.data, *more), attributes=said)
         with suppress(AuditError):  # settings for images of another kind: then less is excused
             found |= plan.ask(agreed.checks, best).claims.keys()
     return frozenset(found)

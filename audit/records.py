@@ -100,6 +100,15 @@ class ModelRecord(Record):
     runtime: dict[str, str | int] = Field(description="engine, version, provider, threads, optimisation")
 
 
+class AttributeRecord(Record):
+    """What a user says of the items of a data set, such as the weather in them."""
+
+    name: str
+    values: tuple[str, ...]
+    items: tuple[int, ...] = Field(description="distinct items of each value")
+    sha256: Sha256 = Field(description="digest over the data set, the name, the values, and which item has which")
+
+
 class DataRecord(Record):
     """A data set that was used: identified by the digest over its item ids and labels in stored order."""
 
@@ -115,3 +124,6 @@ class DataRecord(Record):
     classes: tuple[str, ...] = Field(description="none where the targets are values")
     per_class: tuple[int, ...] = Field(description="items of each class; of masks, items with a pixel of it")
     chance: float = Field(0.0, description="share of the items that the best single answer gets right")
+    attributes: tuple[AttributeRecord, ...] = Field(
+        (), exclude_if=lambda found: not found, description="what a user says of the items"
+    )

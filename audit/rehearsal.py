@@ -11,13 +11,13 @@ import numpy as np
 
 from audit import planning, policy, preparation, runtime, subjects
 from audit.contracts import Model
-from audit.dataset import DataSource
+from audit.dataset import DataSource, Manifest
 from audit.evidence import ProbeRecord
 from audit.plan import Asked
 from audit.planning import Cost, Forecast, Load, Typical
 from audit.report import numbers, sentences
 from audit.request import AuditFile
-from audit.types import Claim, Criterion, DataName, DataRole, Role, Sense, TaskKind, role_of
+from audit.types import Claim, Criterion, DataName, DataRole, Role, Sense, TaskKind, role_of, scope_value
 
 _REPEATS = 3
 
@@ -116,13 +116,31 @@ def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Reh
             counts["test"],
             rules.alpha,
             draws=draws,
-            items=_sampled(asked, counts),
+            items=_parts(asked, test.manifest) | _sampled(asked, counts),
             typical=typical,
         ),
     )
 
 
-def _sampled(asked: Asked, counts: Mapping[DataName, int]) -> Mapping[Claim, int]:
+def _parts(asked: Asked, test: Manifest) -> dict[Claim, int]:
+    """How many items belong to the claims of a class, or of values of attributes; at least one, for the forecast."""
+    named = {scope_value(name): number for number, name in enumerate(asked.context.classes)}
+    attributes = {scope_value(each.name): each for each in asked.context.attributes}
+    found = {}
+    for claim in asked.claims:
+        scope = dict(claim.scope)
+        if "shift" in scope or asked.metrics[claim.metric].beyond_class:
+            continue
+        if (number := named.get(scope.get("class", ""))) is not None:
+            found[claim] = max(int((test.labels == number).sum()), 1)
+        names, values = (scope.get(key, "").split("+") for key in ("attribute", "value"))
+        if attributes.keys() >= {*names}:
+            chosen = [attributes[name].has(value) for name, value in zip(names, values, strict=True)]
+            found[claim] = max(int(np.logical_and.reduce(chosen).sum()), 1)
+    return found
+
+
+def _sampled(asked: Asked, counts: Mapping[DataName, int]) -> dict[Claim, int]:
     """How many items belong to the claims of checks that look at a sample alone."""
     found: dict[Claim, int] = {}
     for check in asked.checks:

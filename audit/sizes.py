@@ -25,7 +25,7 @@ MASKED = 2
 """Bytes of the label of a pixel."""
 WHOLE = 2**28
 """Bytes of outputs of one model under one probe that may be read at once."""
-COMPARED = 2 * 2 * (8 + 4) + 4 * 8 + 2 * 6 * 8 + 3 * 4 + 3
+COMPARED = 2 * 2 * (8 + 4) + 4 * 8 + 2 * 7 * 8 + 3 * 4 + 3
 """Bytes of a stored comparison: ranks in two views, distances, scores of both models, the label, names, and flags."""
 SHARES = 2 * 5 * 8
 """Bytes that a comparison of masks takes besides: shares of pixels in two views, in place of flags."""

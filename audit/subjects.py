@@ -61,6 +61,8 @@ class Subjects:
     task: TaskRecord = field(default_factory=TaskRecord)
     partial: PartialRecord | None = None
     """What a partial run leaves out of them."""
+    private: bool = False
+    """Whether no certificate may show an item."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -173,7 +175,7 @@ def load(request: AuditFile, base: Path, *, trust_code: bool = False) -> Subject
         role: loading.load(entry, base, slots[role], examined=examined["models"][role.value])
         for role, entry in request.models().items()
     }
-    return Subjects(models, data, lanes, request.task.record)
+    return Subjects(models, data, lanes, request.task.record, private=request.data.private)
 
 
 def of_objects(

@@ -1,8 +1,8 @@
 """What two models left on the same inputs, side by side: what every check measures on."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ class Trace:
 
     Rows are items × draws, item by item; `columns` are the pair columns of the task; `chance` is what guessing gets.
     `order` [N] is the place of each item among the distinct stored ones: data sets are judged each in an order of its
-    own, and sets of the same images are brought into line by it. `own` are the columns of the probe itself.
+    own, and sets of the same images are brought into line by it. `own` are the columns of the probe itself, `turned`
+    the pair columns that differ where every near tie counts against the other role.
     """
 
     columns: Columns
@@ -29,6 +30,7 @@ class Trace:
     chance: float = 0.0
     order: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     own: Columns = field(default_factory=dict)
+    turned: Columns = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Items."""
@@ -37,16 +39,41 @@ class Trace:
     @property
     def bytes(self) -> int:
         """What it takes in memory."""
-        return self.order.nbytes + sum(values.nbytes for values in (*self.columns.values(), *self.own.values()))
+        held = (*self.columns.values(), *self.own.values(), *self.turned.values())
+        return self.order.nbytes + sum(values.nbytes for values in held)
+
+    def against(self) -> "Trace":
+        """The same with every near tie counted against the other role."""
+        return replace(self, columns={**self.columns, **self.turned}) if self.turned else self
 
     def per_item(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Mean over the draws of each item [N]: draws of one item are a cluster, never further items."""
-        means: NDArray[np.float64] = np.asarray(values, np.float64).reshape(-1, self.draws).mean(axis=1)
+        seen = np.asarray(values, np.float64)
+        means: NDArray[np.float64] = seen.reshape(-1) if self.draws == 1 else seen.reshape(-1, self.draws).mean(axis=1)
         return means
 
     def of_rows(self, rows: NDArray[np.bool_], *names: str) -> "Trace":
         """The named columns of some of the items, with all their draws; `rows` [N × draws] is alike for all of one."""
-        return Trace({name: self.columns[name][rows] for name in names}, self.draws, self.chance)
+        return Trace(_Some(self.columns, names, np.flatnonzero(rows)), self.draws, self.chance)
+
+
+class _Some(Mapping[str, NDArray[Any]]):
+    """Some rows of some columns, each taken out when it is asked for: mostly few of them are."""
+
+    def __init__(self, columns: Columns, names: tuple[str, ...], places: NDArray[np.intp]) -> None:
+        self._columns, self._places = {name: columns[name] for name in names}, places
+        self._taken: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._taken:
+            self._taken[name] = self._columns[name][self._places]
+        return self._taken[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 @dataclass

@@ -141,10 +141,12 @@ class Verdict(Enum):
 def scope_value(name: str) -> str:
     """A name that somebody gave, such as that of a class, as a value of a scope: what has a meaning there is encoded.
 
+    Several names are joined by `+`.
+
     >>> scope_value("stop, all = 4 ways"), scope_value("*")
     ('stop%2C all %3D 4 ways', '%2A')
     """
-    return "".join(f"%{ord(sign):02X}" if sign in "%,=*$@" or not sign.isprintable() else sign for sign in name)
+    return "".join(f"%{ord(sign):02X}" if sign in "%,=+*$@" or not sign.isprintable() else sign for sign in name)
 
 
 class Claim(NamedTuple):

@@ -7,6 +7,7 @@ between is conditional (ILAC-G8:09/2019 §4.2.3). Pure functions of their argume
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from audit.errors import ExitCode
 from audit.findings import (
@@ -96,7 +97,7 @@ def _tests(
         case Proportion(k, n):
             return proportions.p_at_most(k, n, limit), proportions.p_at_least(k, n, limit)
         case PairedDifference(b, c, n):
-            return paired.p_at_most(b, c, n, limit), paired.p_at_least(b, c, n, limit)
+            return _of_table(b, c, n, limit)
         case BoundedMean(values, low, high):
             return (
                 means.p_at_most(values, limit, alpha, low, high),
@@ -108,6 +109,12 @@ def _tests(
                 proportions.p_at_most(above, len(values), 1 - q),
                 proportions.p_at_least(above, len(values), 1 - q),
             )
+
+
+@lru_cache(maxsize=2**14)
+def _of_table(b: int, c: int, n: int, limit: float) -> tuple[float, float]:
+    """Those of a paired difference: near ties change few tables, and the exact test takes longest of all."""
+    return paired.p_at_most(b, c, n, limit), paired.p_at_least(b, c, n, limit)
 
 
 def bounds(statistic: Statistic, alpha: float) -> tuple[float | None, float | None]:

@@ -12,6 +12,9 @@ CHECKS: dict[str, str] = {
     "ood": "checks.ood:OutOfDistribution",
     "adversarial": "checks.adversarial:Adversarial",
     "per_class": "checks.per_class:PerClass",
+    "flips": "checks.flips:Flips",
+    "slices": "checks.slices:Slices",
+    "calibration": "checks.calibration:Calibration",
     "structure": "checks.structure:EffectiveWeights",
     # Last: it counts over all probes, which the others have then read already.
     "integrity": "checks.integrity:Integrity",

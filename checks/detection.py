@@ -4,13 +4,19 @@ In every function `own` [N] are scores of items that belong, `foreign` [M] of th
 what belongs. Raises ValueError where a group is empty or a score is NaN: neither has a figure.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from audit.findings import Missing
+
 Scores = NDArray[Any]
+FEWEST: Final = 100
+"""Calibration items below which there is no threshold, and"""
+BEYOND: Final = 5
+"""how many of them it must reject."""
 
 
 def auroc(own: Scores, foreign: Scores) -> float:
@@ -59,6 +65,15 @@ def threshold(own: Scores, accepted: float) -> float:
     """
     _require(own)
     return float(np.sort(own)[int(np.floor((1 - accepted) * len(own) + 1e-9))])
+
+
+def deployed(calibration: Scores, accepted: float) -> float | Missing:
+    """The same of calibration items; Missing where they are too few to set a threshold that stays in place."""
+    n = len(calibration)
+    if n < FEWEST or (1 - accepted) * n + 1e-9 < BEYOND:
+        why = f"{n} calibration items set no threshold at {100 * accepted:g} %: it takes {FEWEST}, {BEYOND} beyond"
+        return Missing("too-few-items", why)
+    return threshold(calibration, accepted)
 
 
 def _require(*groups: Scores) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView
@@ -68,6 +69,12 @@ RELATIVE: Final = Metric(
     "‖candidate − reference‖₂ > ε·‖reference‖₂ (Baykal, Liebenwein et al., 2019). Not to be had of probabilities that "
     "were rounded to 0.",
 )  # fmt: skip
+RELATIVE_Q99: Final = Metric(
+    name="functional.relative_logit_error_q99", title="Relative logit error, 99 % of items", unit=Unit.DISTANCE,
+    low=0.0, high=sys.float_info.max, better=Sense.AT_MOST, kind=Kind.QUANTILE, q=0.99,
+    meaning="‖candidate − reference‖₂ / ‖reference‖₂ of the logits, less their mean, that at most one item in a "
+    "hundred exceeds.",
+)  # fmt: skip
 FAR: Final = 10.0
 DEVIATION: Final = Metric(
     name="functional.deviation", title="Mean deviation", unit=Unit.TOLERANCES, low=0.0, high=FAR,
@@ -86,6 +93,11 @@ RELATIVE_ERROR: Final = Metric(
     meaning="Share of items whose outputs moved by more than ε times their own length: "
     "‖candidate − reference‖₂ > ε·‖reference‖₂. For regression and control.",
 )  # fmt: skip
+_NO_LENGTH: Final = {
+    DEVIATION_Q99: Missing("no-tolerance", "of some values the tolerance is 0: they are 0 themselves"),
+    RELATIVE_Q99: Missing("no-length", "of some items all logits of the reference are equal"),
+}
+"""Why a quantile cannot be told of values of which some are infinite."""
 _MEANS: Final = {"softmax_l2": SOFTMAX_L2, "softmax_linf": SOFTMAX_LINF, "jensen_shannon": JENSEN_SHANNON}
 VALUED: Final = frozenset({TaskKind.REGRESSION, TaskKind.CONTROL})
 """Tasks whose outputs are values, of which no softmax is taken."""
@@ -111,11 +123,11 @@ class Functional:
     summary: ClassVar[str] = "decisions that changed, and the distance between the two outputs"
     metrics: ClassVar[tuple[Metric, ...]] = (
         AGREEMENT, EXCESS, NEGATIVE, POSITIVE, SOFTMAX_L2, SOFTMAX_L2_Q99, SOFTMAX_LINF, JENSEN_SHANNON, RELATIVE,
-        DEVIATION, DEVIATION_Q99, RELATIVE_ERROR,
+        RELATIVE_Q99, DEVIATION, DEVIATION_Q99, RELATIVE_ERROR,
     )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
-        distant = {*means(context.task).values(), _quantile(context.task)[1]}
+        distant = {*means(context.task).values(), *_quantiles(context.task).values()}
         plain = (AGREEMENT, EXCESS, NEGATIVE, POSITIVE, *(metric for metric in self.metrics if metric in distant))
         moved = [_moved(epsilon, metric) for _, metric in lengths(context.task) for epsilon in self.epsilon]
         return Ask(probes=(CLEAN,), claims=(*(Claim(metric.name) for metric in plain), *moved))
@@ -128,24 +140,33 @@ class Functional:
                 yield from decisions(trace)
                 yield from _flips(trace)
                 yield from distances(trace, context.task)
-                yield _farthest(trace, *_quantile(context.task))
+                for column, metric in _quantiles(context.task).items():
+                    yield _farthest(trace, column, metric)
                 for column, metric in lengths(context.task):
                     yield from self._moved_far(trace, column, metric)
 
     def _moved_far(self, trace: Trace, column: str, metric: Metric) -> Iterator[Finding]:
         error = trace.columns[column]
-        lost = Missing("saturated-outputs", f"of {int(np.isnan(error).sum())} items probabilities were rounded to 0")
         for epsilon in self.epsilon:
-            yield Finding(_moved(epsilon, metric), lost if np.isnan(error).any() else share(trace, error > epsilon))
+            yield Finding(_moved(epsilon, metric), _saturated(error) or share(trace, error > epsilon))
 
 
 def _moved(epsilon: float, metric: Metric = RELATIVE) -> Claim:
     return Claim(metric.name, (("epsilon", f"{epsilon:g}"),))
 
 
-def _quantile(task: TaskKind) -> tuple[str, Metric]:
-    """The pair column of which a quantile is claimed, and the metric."""
-    return ("deviation", DEVIATION_Q99) if task in VALUED else ("softmax_l2", SOFTMAX_L2_Q99)
+def _saturated(error: NDArray[np.float64]) -> Missing | None:
+    """Why relative errors of probabilities cannot be told; None where they can."""
+    lost = int(np.isnan(error).sum())
+    return Missing("saturated-outputs", f"of {lost} items probabilities were rounded to 0") if lost else None
+
+
+def _quantiles(task: TaskKind) -> Mapping[str, Metric]:
+    """The metrics that are quantiles, by pair column."""
+    if task in VALUED:
+        return {"deviation": DEVIATION_Q99}
+    own = {"softmax_l2": SOFTMAX_L2_Q99}
+    return own if task is TaskKind.SEGMENTATION else {**own, "relative_logit_error": RELATIVE_Q99}
 
 
 def lengths(task: TaskKind) -> tuple[tuple[str, Metric], ...]:
@@ -156,12 +177,12 @@ def lengths(task: TaskKind) -> tuple[tuple[str, Metric], ...]:
 
 
 def _farthest(trace: Trace, column: str, metric: Metric) -> Finding:
-    values = trace.columns[column]
+    values, claim = trace.columns[column], Claim(metric.name)
+    if saturated := _saturated(values):
+        return Finding(claim, saturated)
     if not np.isfinite(values).all():
-        return Finding(
-            Claim(metric.name), Missing("no-tolerance", "of some values the tolerance is 0: they are 0 themselves")
-        )
-    return Finding(Claim(metric.name), OrderStatistic(tuple(values.tolist()), metric.q))
+        return Finding(claim, _NO_LENGTH[metric])
+    return Finding(claim, OrderStatistic(tuple(values.tolist()), metric.q))
 
 
 def decisions(trace: Trace, scope: Scope = (), clean: Trace | None = None) -> Iterator[Finding]:

@@ -26,8 +26,6 @@ from checks.perturbations.clean import CLEAN, Clean
 
 ACCEPTED: Final = 0.95
 """Share of the calibration items that the reference accepts at the threshold."""
-_FEWEST: Final = 100
-"""Calibration items below which there is no threshold: five of them lie beyond it."""
 Score = Literal["max_softmax", "max_logit", "energy", "entropy"]
 
 
@@ -181,9 +179,7 @@ def _threshold(calibration: Trace | Missing, score: str) -> float | Missing:
     values = _scored(calibration, score, Role.REFERENCE)
     if isinstance(values, Missing):
         return values
-    if len(values) < _FEWEST:
-        return Missing("too-few-items", f"{len(values)} calibration items set no threshold: at least {_FEWEST} do")
-    return detection.threshold(values, ACCEPTED)
+    return detection.deployed(values, ACCEPTED)
 
 
 def _figures(clean: Trace | Missing, foreign: Trace | Missing, score: str, scope: Scope) -> Iterator[Finding]:

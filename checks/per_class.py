@@ -26,10 +26,12 @@ def _own(name: str, title: str, meaning: str) -> Metric:
     )  # fmt: skip
 
 
-def _change(name: str, title: str, meaning: str, kind: Kind = Kind.PAIRED) -> Metric:
+def _change(
+    name: str, title: str, meaning: str, kind: Kind = Kind.PAIRED, *, beyond_class: bool = False
+) -> Metric:  # fmt: skip
     return Metric(
         name=f"per_class.{name}", title=title, unit=Unit.POINTS, low=-1.0, high=1.0, better=Sense.AT_MOST, kind=kind,
-        meaning=meaning, of_pair=kind is not Kind.COUNTED,
+        meaning=meaning, of_pair=kind is not Kind.COUNTED, beyond_class=beyond_class,
     )  # fmt: skip
 
 
@@ -52,11 +54,13 @@ RECALL_DROP: Final = _change(
 ACCURACY_DROP: Final = _change(
     "accuracy_drop", "Loss of accuracy, one against the rest",
     "Accuracy of the reference, one class against the rest, minus that of the candidate, on all items.",
+    beyond_class=True,
 )  # fmt: skip
 FALSE_NAMING: Final = _change(
     "false_naming_increase", "More items falsely named so",
     "Share of the items of other classes that the candidate names so, minus the share that the reference does: what "
     "takes precision away, paired on the same items.",
+    beyond_class=True,
 )  # fmt: skip
 PRECISION_DROP: Final = _change(
     "precision_drop", "Loss of precision",

@@ -68,6 +68,32 @@ def test_logits_that_moved_are_counted_at_each_epsilon(tmp_path: Path, epsilon: 
     assert findings(world)[claim].statistic["k"] == (400 if verdict == "FAIL" else 0)
 
 
+def test_the_error_that_one_item_in_a_hundred_exceeds_has_a_distribution_free_bound(tmp_path: Path) -> None:
+    claim = "functional.relative_logit_error_q99"
+    world = only(tmp_path / "w", Items(n=400), claim, 0.4, "distance")
+    network(world.candidate, weights(10.0 * 2 / 3))
+    assert decisions(world)[claim].verdict == "PASS"
+    found = findings(world)[claim]
+    assert (found.estimate, found.upper) == (pytest.approx(1 / 3, abs=1e-6), pytest.approx(1 / 3, abs=1e-6))
+
+
+@pytest.mark.parametrize(("items", "bound"), [(298, 1.0002), (299, 0.9969)])
+def test_no_failure_in_299_items_proves_one_in_a_hundred(tmp_path: Path, items: int, bound: float) -> None:
+    """ "With 95 % confidence at most 1 % of inputs have a relative error above ε", as SiPP states it."""
+    claim = "functional.relative_logit_error@epsilon=0.5"
+    world = only(tmp_path / "w", Items(n=items, errors=2), claim, 1.0, "%")
+    network(world.candidate, weights(10.0 * 2 / 3))
+    assert decisions(world)[claim].verdict == ("PASS" if bound <= 1 else "CONDITIONAL PASS")
+    assert findings(world)[claim].upper == pytest.approx(bound, abs=1e-4)
+
+
+def test_equal_logits_of_the_reference_have_no_relative_error(tmp_path: Path) -> None:
+    claim = "functional.relative_logit_error_q99"
+    world = only(tmp_path / "w", Items(n=400), claim, 0.4, "distance")
+    network(world.reference, weights(0.0))
+    assert decisions(world)[claim].reason == "no-length"
+
+
 def test_saturated_probabilities_prove_nothing_about_logits(tmp_path: Path) -> None:
     claim = "functional.relative_logit_error@epsilon=0.1"
     world = only(tmp_path / "w", Items(n=400), claim, 5.0, "%")

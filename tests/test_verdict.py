@@ -310,6 +310,22 @@ def test_no_statistic_of_nothing(build: object) -> None:
         build()  # type: ignore[operator]
 
 
+def test_equal_tables_at_equal_limits_are_tested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact test takes longest of all, and near ties leave most tables as they are."""
+    tested, exact = [], paired.p_at_least
+
+    def counted(b: int, c: int, n: int, limit: float) -> float:
+        tested.append((b, c, n, limit))
+        return exact(b, c, n, limit)
+
+    monkeypatch.setattr(paired, "p_at_least", counted)
+    one, two, three = claims(3)
+    rules = policy(at_most(one, 0.0301), at_most(two, 0.0301), at_most(three, 0.0302))
+    found = {claim: Finding(claim, PairedDifference(31, 17, 1013)) for claim in (one, two, three)}
+    decide(rules, found, found)
+    assert tested == [(31, 17, 1013, 0.0301), (31, 17, 1013, 0.0302)]
+
+
 def test_only_what_is_accepted_returns_zero() -> None:
     codes = {verdict: int(exit_code(verdict, accepted=False)) for verdict in Verdict}
     assert codes == {

@@ -28,6 +28,8 @@ MAGIC = npy.MAGIC_PREFIX
 """How an `.npy` file begins."""
 _ALONE = "the array"
 """What the one array of an `.npy` file is called in errors."""
+_CODECS = {"<": "utf-32-le", ">": "utf-32-be", "|": "utf-8"}
+"""How strings are stored, by the byte order of their dtype: numpy's U is UTF-32, its S plain bytes."""
 _PASSED_BY = 2**20
 """Bytes that are read at once where their values do not matter."""
 _UNREADABLE = (
@@ -74,6 +76,18 @@ class Array:
     def take(self, rows: int) -> NDArray[np.generic]:
         """The next `rows` entries of the first axis."""
         return np.frombuffer(self.bytes(rows), self.dtype).reshape(rows, *self.shape[1:])
+
+    def text(self, what: str) -> str:
+        """The next entry of an array of strings, which is `what`; raises AuditError where it is no text.
+
+        Decoded strictly, for numpy itself would hand that on or crash at it.
+        """
+        try:
+            return self.bytes(1).decode(_CODECS[self.dtype.str[0]]).rstrip("\0")
+        except UnicodeDecodeError as error:
+            raise AuditError(
+                f"{self.path}: {what} is not text ({error.reason})", "Store names as Unicode strings."
+            ) from error
 
     def skip(self, rows: int) -> int:
         """Pass by the next `rows` entries; returns how many those were."""

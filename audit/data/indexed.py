@@ -14,7 +14,7 @@ from audit.contracts import Batch
 from audit.data import ahead, labels, manifest, values
 from audit.data.spans import spans
 from audit.data.targets import Targets, plain, summed
-from audit.dataset import Manifest
+from audit.dataset import Attribute, Manifest
 from audit.errors import AuditError
 from audit.models.adapter import Features
 from audit.types import DataRole, TaskKind
@@ -77,11 +77,13 @@ class IndexedSource:
     role: DataRole = DataRole.TEST
     scanned: Manifest | None = field(default=None, compare=False, repr=False)
     targets: Targets = field(default_factory=Targets)
+    attributes: tuple[Attribute, ...] = field(default=(), compare=False, repr=False)
+    """What is said of all stored items."""
 
     def __post_init__(self) -> None:
-        if not self._stored:
+        if not self.size:
             raise AuditError(f"{self.items.place}: has no items", "An audit needs items.", "empty-data")
-        if self.scanned is not None and len(self.scanned.keep) != self._stored:
+        if self.scanned is not None and len(self.scanned.keep) != self.size:
             raise AuditError(f"{self.items.place}: changed after it was scanned", self.items.on_change)
         _ = self._first
 
@@ -90,8 +92,8 @@ class IndexedSource:
         return self.items.name
 
     @cached_property
-    def _stored(self) -> int:
-        """Items, copies included."""
+    def size(self) -> int:
+        """Stored items, copies included."""
         try:
             return len(self.items)
         except (Exception, SystemExit) as error:  # the code of a data set, as in `_read`
@@ -182,17 +184,17 @@ class IndexedSource:
         if self.scanned is not None:
             return self.scanned
         self._check_repeatable()
-        ids, named = np.empty((self._stored, 32), np.uint8), np.empty(0)
+        ids, named = np.empty((self.size, 32), np.uint8), np.empty(0)
         masked: dict[int, tuple[int, float]] = {}
-        for index, (_, target, digest) in enumerate(self._each(range(self._stored))):
+        for index, (_, target, digest) in enumerate(self._each(range(self.size))):
             ids[index], label = digest, manifest.labels_of(target[None])[0]
             if not index:
-                named = np.empty((self._stored, *label.shape), label.dtype)
+                named = np.empty((self.size, *label.shape), label.dtype)
             self._require_alike(label, named, index)
             named[index] = label
             if target.ndim == 2:
                 masked = summed([masked, self.targets.masked(target[None])])
-        return manifest.build(ids, named, self.items.place, masked)
+        return manifest.build(ids, named, self.items.place, masked, self.attributes)
 
     def _require_alike(self, label: NDArray[Any], named: NDArray[Any], index: int) -> None:
         """Raise AuditError where an item has no label and the first has, or the other way round, or more values."""
@@ -204,7 +206,7 @@ class IndexedSource:
             )
 
     def _check_repeatable(self) -> None:
-        for index in self._spread(self._stored):
+        for index in self._spread(self.size):
             first, again = self._item(index), self._item(index)
             if any(one.tobytes() != other.tobytes() for one, other in zip(first, again, strict=True)):
                 raise AuditError(f"{self.items.where(index)}: is another each time it is read", self.items.on_change)

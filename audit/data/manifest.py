@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.dataset import Ids, Labels, Manifest
+from audit.dataset import Attribute, Ids, Labels, Manifest
 from audit.digest import Json, of_bytes
 from audit.errors import AuditError
 
@@ -37,8 +37,14 @@ def labels_of(targets: NDArray[Any]) -> Labels:
     return item_ids(targets) if targets.ndim > 2 else targets
 
 
-def build(ids: Ids, labels: Labels, name: str, masked: Mapping[int, tuple[int, float]] | None = None) -> Manifest:
-    """Count exact duplicates once; raises AuditError where two copies of an item disagree on the label."""
+def build(
+    ids: Ids, labels: Labels, name: str, masked: Mapping[int, tuple[int, float]] | None = None,
+    attributes: Sequence[Attribute] = (),
+) -> Manifest:  # fmt: skip
+    """Count exact duplicates once; raises AuditError where two copies of an item disagree on label or attributes.
+
+    `labels` [stored] and `attributes` are those of all stored items.
+    """
     _, firsts, group = np.unique(_rows(ids), return_index=True, return_inverse=True)
     first = firsts[group]
     wrong = np.flatnonzero((labels != labels[first]).reshape(len(ids), -1).any(axis=1))
@@ -49,9 +55,24 @@ def build(ids: Ids, labels: Labels, name: str, masked: Mapping[int, tuple[int, f
             f"{name}: items {first[row]} and {row} are the same input with {said}",
             "Correct the labels: one input has one label.",
         )
+    for attribute in attributes:
+        _require_one_value(attribute, first, name)
     keep = first == np.arange(len(ids))
-    ids, labels = ids[keep], labels[keep]
-    return Manifest(ids, labels, keep, digest_of(ids, labels), masked or {})
+    ids, labels, own = ids[keep], labels[keep], tuple(attribute.of(keep) for attribute in attributes)
+    return Manifest(ids, labels, keep, digest_of(ids, labels), masked or {}, own)
+
+
+def _require_one_value(attribute: Attribute, first: NDArray[np.intp], name: str) -> None:
+    """`first` [stored] is the place of the first copy of each stored item."""
+    codes = attribute.codes
+    wrong = np.flatnonzero(codes != codes[first])
+    if len(wrong):
+        row = int(wrong[0])
+        one, other = (attribute.values[codes[place]] for place in (first[row], row))
+        raise AuditError(
+            f"{name}: items {first[row]} and {row} are the same input, of {attribute.name} {one!r} and {other!r}",
+            "Correct the attributes: one input has one value of each.",
+        )
 
 
 def common(one: Ids, other: Ids) -> NDArray[np.void]:
@@ -82,6 +103,7 @@ def to_json(found: Manifest) -> Json:
         "masked": [[label, *counted] for label, counted in sorted(found.masked.items())],
         "keep": _text(np.packbits(found.keep)),
         "stored": len(found.keep),
+        "attributes": [[each.name, list(each.values), each.text] for each in found.attributes],
         "digest": found.digest,
     }
 
@@ -91,15 +113,16 @@ def from_json(value: Json) -> Manifest:
     match value:
         case {
             "ids": str(ids), "labels": str(labels), "form": [str(dtype), *row], "masked": list(masked),
-            "keep": str(keep), "stored": int(stored), "digest": str(digest),
+            "keep": str(keep), "stored": int(stored), "attributes": list(attributes), "digest": str(digest),
         } if dtype in _FORMS:  # fmt: skip
             named = np.frombuffer(_bytes(labels), np.dtype(dtype).newbyteorder("<")).astype(dtype)
             found = _assembled(_bytes(ids), named, _sizes(row), _bytes(keep), stored)
         case _:
-            raise ValueError("not a manifest: ids, labels, form, masked, keep, stored and digest are needed")
+            raise ValueError("not a manifest: ids, labels, form, masked, keep, stored, attributes, digest are needed")
     if found.digest != digest:
         raise ValueError("a manifest whose digest is not that of its items")
-    return replace(found, masked=dict(map(_counted, masked)))
+    own = tuple(_described(each, len(found.ids)) for each in attributes)
+    return replace(found, masked=dict(map(_counted, masked)), attributes=own)
 
 
 def _sizes(row: Sequence[Json]) -> tuple[int, ...]:
@@ -113,6 +136,15 @@ def _counted(entry: Json) -> tuple[int, tuple[int, float]]:
         case [int(label), int(items), int(share) | float(share)]:
             return label, (items, float(share))
     raise ValueError(f"a manifest that counts {entry} of a label")
+
+
+def _described(entry: Json, items: int) -> Attribute:
+    match entry:
+        case [str(name), list(values), str(text)]:
+            found = Attribute.of_text(name, tuple(map(str, values)), text)
+            if len(found.codes) == items:
+                return found
+    raise ValueError(f"a manifest of {items} items that is not described by {entry!r:.100}")
 
 
 def _assembled(ids: bytes, values: NDArray[Any], row: tuple[int, ...], keep: bytes, stored: int) -> Manifest:

@@ -58,6 +58,11 @@ class MaskedFolder:
             raise AuditError(f"{self.root}: {named[0]} is not one image and one mask", EXPECTED)
         return tuple(number[name] for name in shown)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of the images below `root`."""
+        return tuple(f"images/{path}" for path in self._parts[0].paths)
+
     def __len__(self) -> int:
         return len(self._places)
 

@@ -24,15 +24,13 @@ from audit.data.archive import EXPECTED, Array, Rows
 from audit.data.form import IMAGES, Form
 from audit.data.spans import spans
 from audit.data.targets import summed
-from audit.dataset import Ids, Labels, Manifest
+from audit.dataset import Attribute, Ids, Labels, Manifest
 from audit.errors import AuditError
 from audit.models.adapter import Features
 from audit.types import DataRole, TaskKind
 
 _SCAN_BYTES = 2**22
 """Float32 bytes that the items of one step of the scan may take in memory: little more is not faster."""
-_CODECS = {"<": "utf-32-le", ">": "utf-32-be", "|": "utf-8"}
-"""How class names are stored, by the byte order of their dtype: numpy's U is UTF-32, its S plain bytes."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class NpzSource:
     role: DataRole = DataRole.TEST
     scanned: Manifest | None = field(default=None, compare=False, repr=False)
     form: Form = IMAGES
+    attributes: tuple[Attribute, ...] = field(default=(), compare=False, repr=False, kw_only=True)
+    """What is said of all stored items."""
     expected: ClassVar[str] = EXPECTED
 
     def __post_init__(self) -> None:
@@ -58,6 +58,11 @@ class NpzSource:
     def _state(self) -> tuple[int, ...]:
         """What would be another if somebody wrote to what is read."""
         return state(self.path, EXPECTED)
+
+    @property
+    def size(self) -> int:
+        """Stored items, copies included."""
+        return self._header[0][0]
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -140,7 +145,7 @@ class NpzSource:
         with self._array("classes") as stored:
             if len(stored.shape) != 1 or stored.dtype.kind not in "US" or not stored.dtype.itemsize:
                 raise AuditError(f"{self.path}: {stored.kind}", "Store names as strings.")
-            found = tuple(_text(stored, index) for index in range(stored.shape[0]))
+            found = tuple(stored.text(f"the name of class {index}") for index in range(stored.shape[0]))
             stored.end()
         return labels.check_names(found, str(self.path))
 
@@ -214,7 +219,7 @@ class NpzSource:
                 named.append(manifest.labels_of(masks))
                 masked.append(self.form.targets.masked(masks))
         targets = np.concatenate(named) if named else self._labels
-        return manifest.build(np.concatenate(ids), targets, str(self.path), summed(masked))
+        return manifest.build(np.concatenate(ids), targets, str(self.path), summed(masked), self.attributes)
 
     def _check_scan(self, found: Manifest) -> None:
         same = self._masks or np.array_equal(found.labels, self._labels[found.keep[: len(self._labels)]])
@@ -299,13 +304,3 @@ def state(path: Path, hint: str) -> tuple[int, ...]:
     """Inode, size and time of the last change of a regular file; raises AuditError for anything else."""
     found = inputs.regular(path, hint)
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _text(names: Array, index: int) -> str:
-    """The next class name; decoded strictly, for numpy itself would hand on or crash at what is no text."""
-    try:
-        return names.bytes(1).decode(_CODECS[names.dtype.str[0]]).rstrip("\0")
-    except UnicodeDecodeError as error:
-        raise AuditError(
-            f"{names.path}: the name of class {index} is not text ({error.reason})", "Store names as Unicode strings."
-        ) from error

@@ -54,7 +54,8 @@ class Sample:
         keep = np.arange(len(ids) + copies) < len(ids)
         part = len(ids) / len(found.ids)
         masked = {label: (count, share * part) for label, (count, share) in found.masked.items()}
-        return Manifest(ids, labels, keep, digest_of(ids, labels), masked)
+        own = tuple(attribute.of(self._places) for attribute in found.attributes)
+        return Manifest(ids, labels, keep, digest_of(ids, labels), masked, own)
 
     def class_names(self, outputs: int, /) -> tuple[str, ...]:
         return self._whole.class_names(outputs)

@@ -1,9 +1,11 @@
 """Which source reads what an audit file, or Python code, names."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from audit.data import archive, folder, objects, torchvision_sets
+from audit.data import archive, attributes, folder, objects, torchvision_sets
+from audit.data.attributes import Source
 from audit.data.folder import Folder
 from audit.data.form import IMAGES, Form
 from audit.data.indexed import IndexedSource
@@ -35,7 +37,14 @@ def open_source(
     `scanned` is a manifest from another process, which then is not computed again; every item is digested
     whenever it is read all the same. Raises AuditError for what is none of the formats, or is not sound.
     """
-    form = Form(Targets(task or TaskRecord()), entry.low, entry.high)
+    found = _opened(entry, base, role, scanned, Form(Targets(task or TaskRecord()), entry.low, entry.high))
+    if entry.attributes is None or scanned is not None:
+        return found
+    given = base / entry.attributes if isinstance(entry.attributes, Path) else entry.attributes
+    return replace(found, attributes=attributes.read(found, given))
+
+
+def _opened(entry: DataEntry, base: Path, role: DataRole, scanned: Manifest | None, form: Form) -> Source:
     match entry:
         case DataEntry(path=Path() as path):
             return _at(base / path, entry.labels and base / entry.labels, entry.layout, role, scanned, form)
@@ -68,7 +77,7 @@ def needs_quarantine(entry: DataEntry) -> bool:
 
 def _at(
     path: Path, labels: Path | None, layout: Layout, role: DataRole, scanned: Manifest | None, form: Form
-) -> DataSource:
+) -> Source:
     folder_given = os.path.isdir(path)  # noqa: PTH112 (pathlib's raises for names that are too long)
     start = b"" if folder_given else archive.begins(path, _EXPECTED)
     if start == archive.MAGIC or (path.suffix == ".npy" and not start.startswith(_ZIP) and not folder_given):
@@ -82,7 +91,7 @@ def _at(
     return NpzSource(path, layout, role, scanned, form)
 
 
-def _folder(path: Path, role: DataRole, scanned: Manifest | None, form: Form) -> DataSource:
+def _folder(path: Path, role: DataRole, scanned: Manifest | None, form: Form) -> Source:
     by_class, may_lack = form.targets.by_class, role in MAY_LACK
     if form.low is not None or not (by_class or may_lack or form.targets.kind is TaskKind.SEGMENTATION):
         raise AuditError(f"{path}: a folder holds images of classes, or with masks", "Put values into an .npz file.")

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+import numpy as np
+
 from audit import digest
 from audit.contracts import Context
+from audit.dataset import Attribute
 from audit.errors import AuditError
 from audit.evidence import CriterionRecord, PolicyRecord
 from audit.plan import Asked
@@ -22,8 +25,12 @@ GENERIC = Context(
     tuple(Role),
     (DataRole.TEST, DataRole.SHIFTED, DataRole.OUT_OF_DISTRIBUTION, DataRole.CALIBRATION),
     std=(0.25, 0.25, 0.25),
+    attributes=(Attribute("attribute", ("value",), np.zeros(1, np.uint16)),),
 )
-"""What checks are asked in where no audit is at hand: ten classes, every role, data of every kind, colour images."""
+"""What checks are asked in where no audit is at hand.
+
+Ten classes, every role, data of every kind, colour images, of which something is said.
+"""
 
 
 def generic(source: Source, task: TaskKind | None = None) -> Context:

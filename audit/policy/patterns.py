@@ -8,8 +8,8 @@ from audit.types import Claim
 
 ANY = "*"
 LIST = "$"
-NAMED_BY_DATA = frozenset({"set", "shift"})
-"""Keys of a scope whose values are names that the user gave to data."""
+NAMED_BY_DATA = frozenset({"attribute", "set", "shift", "value"})
+"""Keys of a scope whose values are names that the user gave to data, or to what is said of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from matplotlib import rc_context
@@ -89,10 +90,16 @@ def font(size: float) -> FontProperties:
 
 def width(text: str, size: float) -> float:
     """How many points a text takes at that size."""
+    return _measured(text) * size / _MEASURED
+
+
+@lru_cache(maxsize=4096)
+def _measured(text: str) -> float:
+    """How many points it takes at the size at which it is measured: figures repeat their numbers."""
     face = get_font(str(templates.FONTS["Regular"]))
     face.set_size(_MEASURED, 72)
     face.set_text(text)
-    return float(face.get_width_height()[0]) / 64 * size / _MEASURED
+    return float(face.get_width_height()[0]) / 64
 
 
 def fit(text: str, size: float, room: float, suffix: str = "") -> str:

@@ -1,7 +1,9 @@
 """Writing a certificate in all its forms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from audit.errors import AuditError
 from audit.evidence import Evidence
@@ -20,8 +22,12 @@ class Files:
     notices: tuple[str, ...] = ()
 
 
-def write_all(evidence: Evidence, folder: Path, *, pdf: bool = True) -> Files:
+def write_all(
+    evidence: Evidence, folder: Path, *, pdf: bool = True, pictures: Mapping[str, bytes] = MappingProxyType({})
+) -> Files:
     """Write evidence.json, certificate.html, junit.xml, summary.md and certificate.pdf into `folder`.
+
+    `pictures` are those of listed items, PNG by digest.
 
     Renderings of an earlier evidence are removed before the new evidence is written, so that whatever stops
     this, no certificate stands beside an evidence that is not its own. Each file appears whole or not at all.
@@ -33,7 +39,7 @@ def write_all(evidence: Evidence, folder: Path, *, pdf: bool = True) -> Files:
         with guarded(folder / name):
             (folder / name).unlink(missing_ok=True)
     written = [_write(folder / "evidence.json", evidence.to_bytes())]
-    page = html.render(evidence)
+    page = html.render(evidence, pictures)
     written.append(_write(folder / "certificate.html", page.encode()))
     written.append(_write(folder / "junit.xml", junit.render(evidence).encode()))
     written.append(_write(folder / "summary.md", markdown.render(evidence).encode()))

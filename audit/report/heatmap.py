@@ -1,4 +1,4 @@
-"""The heat map: what each corruption costs at each severity, a number in every cell."""
+"""The heat map: what a corruption costs at a severity, or a condition in a class, a number in every cell."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,20 @@ from audit.report.levels import Point
 from audit.report.rows import MARKS
 
 MOST_LINES = 24
-MOST_COLUMNS = 8
+MOST_COLUMNS = 11
 _STEPS = 10  # colours on each side of zero
 _GAIN, _ZERO, _LOSS = ("#5b9bd8", "#1f5f9e"), ("#ffffff", "#14171a"), ("#ef8f3a", "#944a0c")
 """By day and by night: text in `INK` has a contrast of at least 4.5 : 1 on these and on everything between."""
 _SIZE = 7.6
 _PITCH, _TOP, _KEY, _NAME, _CELL, _GAP = 0.25, 0.36, 0.42, 1.42, 0.9, 0.45  # inches
 _FEW = 6  # lines that are not set side by side
+_SLANT = 45  # degrees, of headings that are wider than their columns
+_LONGEST = 1.15  # inches of a heading
 _BAR = (1.6, 0.11)  # inches
 _PER_LINE = 6
 _DASH = Marker("_", "none")
 _HATCH = 0.07  # inches between two lines
+_MARK = 0.87  # where in its cell a verdict is marked
 
 
 def _mix(full: tuple[str, str], share: float) -> tuple[str, str]:
@@ -54,6 +57,8 @@ class _Sheet(NamedTuple):
     columns: int
     blocks: int
     cell: float
+    top: float = _TOP
+    slanted: bool = False
 
     @property
     def per_block(self) -> int:
@@ -61,7 +66,7 @@ class _Sheet(NamedTuple):
 
     @property
     def height(self) -> float:
-        return _TOP + self.per_block * _PITCH + _KEY
+        return self.top + self.per_block * _PITCH + _KEY
 
     def left(self, block: int) -> float:
         return block * (_NAME + self.columns * self.cell + _GAP)
@@ -69,16 +74,18 @@ class _Sheet(NamedTuple):
     def corner(self, line: int, column: int) -> tuple[float, float]:
         """The upper left corner of a cell."""
         block, below = divmod(line, self.per_block)
-        return self.left(block) + _NAME + column * self.cell, _TOP + below * _PITCH
+        return self.left(block) + _NAME + column * self.cell, self.top + below * _PITCH
 
 
-def draw(grid: Grid) -> str:
+def draw(grid: Grid, down: str = "corruption", across: str = "severity") -> str:
     """The cells as SVG, coloured symmetrically around zero, hatched where a criterion failed.
 
-    Draws at most `MOST_LINES` corruptions and `MOST_COLUMNS` severities; the table has all of them.
+    Draws at most `MOST_LINES` lines and `MOST_COLUMNS` columns; the table has all of them. `down` and `across` say what
+    they are.
     """
-    lines, severities = grid.lines[:MOST_LINES], grid.severities[:MOST_COLUMNS]
-    sheet = _sheet(len(lines), len(severities) + grid.with_means)
+    lines = grid.lines[:MOST_LINES]
+    headings = (*grid.severities[:MOST_COLUMNS], *["mean"] * grid.with_means)
+    sheet = _sheet(len(lines), headings)
     with drawing.settings():
         figure = Figure(figsize=(WIDTH, sheet.height), facecolor="none")
         axes = figure.add_axes((0, 0, 1, 1))
@@ -86,10 +93,11 @@ def draw(grid: Grid) -> str:
         axes.set_ylim(sheet.height, 0)
         axes.set_axis_off()
         for block in range(sheet.blocks):
-            _heading(axes, sheet, block, (*severities, *["mean"] * grid.with_means))
+            _heading(axes, sheet, block, headings, (down, across))
+        extent = grid.extent
         for number, line in enumerate(lines):
-            _line(axes, sheet, number, line, grid)
-        if grid.extent:
+            _line(axes, sheet, number, line, grid, extent)
+        if extent:
             _scale(axes, sheet, grid)
         drawing.legend(figure, list(_marks(grid)), _PER_LINE)
         return drawing.svg(figure, COLOURS)
@@ -106,50 +114,66 @@ def shade(value: float, extent: float) -> int:
     return _STEPS + int(math.copysign(math.ceil(round(_STEPS * abs(value) / extent, 9)), value))
 
 
-def _sheet(lines: int, columns: int) -> _Sheet:
+def _sheet(lines: int, headings: Sequence[str]) -> _Sheet:
+    columns = len(headings)
     cell = min(_CELL, (WIDTH - _NAME) / columns)
+    widest = min(_LONGEST, max(drawing.width(heading, _SIZE) / 72 for heading in headings))
+    if widest > cell:
+        aside = widest * math.cos(math.radians(_SLANT))
+        cell = min(_CELL, (WIDTH - _NAME - aside) / (columns - 0.5))
+        return _Sheet(lines, columns, 1, cell, 0.18 + aside, slanted=True)
     fitting = int((WIDTH + _GAP) / (_NAME + columns * cell + _GAP))
     return _Sheet(lines, columns, max(1, min(fitting, math.ceil(lines / _FEW))), cell)
 
 
-def _heading(axes: Axes, sheet: _Sheet, block: int, names: Sequence[str]) -> None:
-    left = sheet.left(block)
-    _write(axes, left, _TOP - 0.09, "corruption", FAINT[0], "left")
-    _write(axes, left + _NAME, _TOP - 0.25, "severity", FAINT[0], "left")
+def _heading(axes: Axes, sheet: _Sheet, block: int, names: Sequence[str], kinds: tuple[str, str]) -> None:
+    left, (down, across) = sheet.left(block), kinds
+    _write(axes, left, sheet.top - 0.09, down, FAINT[0], "left")
+    _write(axes, left + _NAME, sheet.top - 0.25, across, FAINT[0], "right" if sheet.slanted else "left")
     for column, name in enumerate(names):
-        _write(axes, left + _NAME + (column + 0.5) * sheet.cell, _TOP - 0.09, name, FAINT[0])
+        middle = left + _NAME + (column + 0.5) * sheet.cell
+        if sheet.slanted:
+            axes.text(
+                middle, sheet.top - 0.05, drawing.fit(name, _SIZE, _LONGEST * 72), rotation=_SLANT, ha="left",
+                va="baseline", rotation_mode="anchor", color=FAINT[0], fontproperties=font(_SIZE),
+            )  # fmt: skip
+        else:
+            _write(axes, middle, sheet.top - 0.09, name, FAINT[0])
 
 
-def _line(axes: Axes, sheet: _Sheet, number: int, line: Line, grid: Grid) -> None:
+def _line(axes: Axes, sheet: _Sheet, number: int, line: Line, grid: Grid, extent: float) -> None:
     """One corruption: its name, its cells, its mean."""
     left, top = sheet.corner(number, 0)
     middle = top + _PITCH / 2
     name = drawing.fit(line.name, _SIZE, (_NAME - 0.08) * 72)
     _write(axes, left - _NAME, middle, name, INK[0], "left")
     for column, point in enumerate(islice(line.cells, MOST_COLUMNS)):
-        _cell(axes, sheet.corner(number, column), sheet.cell, point, grid)
+        _cell(axes, sheet.corner(number, column), sheet.cell, point, grid.unit, extent)
     if grid.with_means:
         right = sheet.corner(number, sheet.columns - 1)[0] + sheet.cell / 2
         _write(axes, right, middle, numbers.measured(line.mean, grid.unit), INK[0])
 
 
-def _cell(axes: Axes, corner: tuple[float, float], width: float, point: Point | None, grid: Grid) -> None:
+def _cell(axes: Axes, corner: tuple[float, float], width: float, point: Point | None, unit: str, extent: float) -> None:
     """A coloured box with a number and, where its criterion is no PASS, the mark of the verdict."""
     left, top = corner
     value = None if point is None else point.value
-    colour = "none" if value is None else COLOURS[shade(value, grid.extent)][0]
-    axes.add_patch(Rectangle(corner, width, _PITCH, facecolor=colour, edgecolor=TINT[0], linewidth=0.6))
-    text = numbers.measured(value, grid.unit)
+    colour = "none" if value is None else COLOURS[shade(value, extent)][0]
+    # As artists, not as patches: the limits of the axes are set, and patches would look for them again.
+    axes.add_artist(Rectangle(corner, width, _PITCH, facecolor=colour, edgecolor=TINT[0], linewidth=0.6))
+    text = numbers.measured(value, unit)
+    room = drawing.width(text, _SIZE) / 72
+    row = None if point is None else point.row
+    marked = row is not None and row.word != "PASS"
+    middle = left + (min(width / 2, _MARK * width - 0.06 - room / 2) if marked else width / 2)
     if point is not None and point.failed:
         _hatch(axes, corner, width)
-        room = drawing.width(text, _SIZE) / 72 + 0.06
-        axes.add_patch(
-            Rectangle((left + (width - room) / 2, top + 0.05), room, _PITCH - 0.1, facecolor=colour, zorder=2)
-        )
-    _write(axes, left + width / 2, top + _PITCH / 2, text, INK[0])
-    if point is not None and point.row is not None and point.row.word != "PASS":
-        look = drawing.looks(drawing.marker(point.row), INK[0])
-        axes.plot(left + 0.87 * width, top + _PITCH / 2, zorder=5, **look)
+        box = (middle - room / 2 - 0.03, top + 0.05)
+        axes.add_artist(Rectangle(box, room + 0.06, _PITCH - 0.1, facecolor=colour, zorder=2))
+    _write(axes, middle, top + _PITCH / 2, text, INK[0])
+    if row is not None and marked:
+        look = drawing.looks(drawing.marker(row), INK[0])
+        axes.plot(left + _MARK * width, top + _PITCH / 2, zorder=5, **look)
 
 
 def _hatch(axes: Axes, corner: tuple[float, float], width: float) -> None:

@@ -3,8 +3,9 @@
 import base64
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,7 +16,10 @@ from audit.records import DataRecord, RoleName
 from audit.report import (
     attacks,
     cells,
+    classes,
     curves,
+    diagrams,
+    exemplars,
     gradients,
     heatmap,
     levels,
@@ -23,6 +27,8 @@ from audit.report import (
     nearness,
     numbers,
     plots,
+    printed,
+    reliability,
     scopes,
     sentences,
     templates,
@@ -37,9 +43,9 @@ MOST_WAIVED = 5
 _ROLES: tuple[RoleName, ...] = ("candidate", "reference", "baseline", "origin")
 
 
-def render(evidence: Evidence) -> str:
-    """The whole document; equal evidence gives equal text."""
-    return _environment().get_template("certificate.html.j2").render(_context(evidence))
+def render(evidence: Evidence, pictures: Mapping[str, bytes] = MappingProxyType({})) -> str:
+    """The whole document; equal evidence gives equal text. `pictures` of listed items are PNG, by digest."""
+    return _environment().get_template("certificate.html.j2").render(_context(evidence, pictures))
 
 
 @cache
@@ -54,17 +60,19 @@ def _environment() -> Environment:
     )
 
 
-def _context(evidence: Evidence) -> dict[str, Any]:
+def _context(evidence: Evidence, pictures: Mapping[str, bytes]) -> dict[str, Any]:
     found = results(evidence)
     total = len(found.drawn)
     panels = levels.panels(evidence)
     grids = cells.grids(evidence)
     overall = cells.overall(evidence) if grids else ()
-    judged = {record.claim for record in evidence.body.decisions}
     tabled = {point.finding.claim for panel in panels for _, points in panel.curves for point in points}
-    under = attacks.told(evidence)
-    tabled |= under.claims if under else set()
+    under, by_class, calibration = attacks.told(evidence), classes.told(evidence), reliability.told(evidence)
+    tabled |= {claim for section in (under, by_class, calibration) if section for claim in section.claims}
+    turned = exemplars.told(evidence, pictures)
+    tabled |= turned.claims if turned else set()
     tabled |= {it.claim for it in overall} | {point.finding.claim for grid in grids for point in grid.points}
+    told = tabled | {record.claim for record in evidence.body.decisions}
     return {
         "evidence": evidence,
         "body": evidence.body,
@@ -72,7 +80,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "number": certificate_number(evidence),
         "issued": issued(evidence),
         "results": found,
-        "others": sorted((it for it in evidence.body.findings if it.claim not in judged | tabled), key=_place),
+        "others": sorted((it for it in evidence.body.findings if it.claim not in told), key=_place),
         "metrics": _metrics(evidence),
         "models": [
             record for role in ("candidate", "reference", "baseline", "origin") if (record := model(evidence, role))
@@ -109,6 +117,13 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "layers": weights.layers(evidence),
         "losses": losses.steps(evidence),
         "under": under,
+        "by_class": by_class,
+        "class_map": _class_map(by_class),
+        "most_notes": classes.MOST_NOTES,
+        "calibration": calibration,
+        "diagrams": _image(diagrams.draw(calibration.sides)) if calibration and calibration.sides else "",
+        "printed": printed,
+        "turned": turned,
         "most_waived": MOST_WAIVED,
         "drawn": min(total, plots.MOST_ROWS),
         "total": total,
@@ -119,6 +134,12 @@ def _place(finding: FindingRecord) -> tuple[Any, ...]:
     """By metric, then by condition, levels by their value."""
     claim = scopes.parsed(finding.claim)
     return claim.metric, scopes.order(claim.scope)
+
+
+def _class_map(by_class: classes.Classes | None) -> str:
+    if by_class is None or by_class.conditions is None:
+        return ""
+    return _image(heatmap.draw(by_class.conditions.grid, "condition", "class"))
 
 
 def _image(svg: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 
 from audit.types import Claim, Scope
 
@@ -22,6 +23,7 @@ CORRUPTIONS = (
 """The published corruptions in the order that keeps noise, blur, weather and digital ones together."""
 
 
+@lru_cache(maxsize=2**15)
 def parsed(claim: str) -> Claim:
     """A claim id in its parts; of a text that is none, all of it as the metric."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from audit.evidence import Evidence, PolicyRecord, ProbeRecord
 from audit.records import Adapter, DataName, DataRecord, TaskRecord
-from audit.report import numbers
+from audit.report import numbers, scopes
 from audit.report.rows import Row, clean
 from audit.report.view import Results, name
 from audit.types import DataRole, role_of
@@ -225,6 +225,19 @@ def waiver(row: Row) -> str:
 def waived(row: Row) -> str:
     """A waived result in one line: what the criterion came to, and who waived it."""
     return clean(f"{row.sentence}; {waiver(row)}")
+
+
+def moved(evidence: Evidence) -> list[str]:
+    """What is proven of the relative error of the outputs, as SiPP states it (Baykal, Liebenwein et al., 2019)."""
+    confidence = numbers.percent(1 - evidence.body.policy.alpha)
+    found = [(scopes.parsed(record.claim), record) for record in evidence.body.findings if record.upper is not None]
+    return [
+        f"With {confidence} confidence at most {numbers.with_unit(numbers.measured(record.upper, '%'), '%')} of such "
+        f"inputs have a relative {'logit ' if 'logit' in claim.metric else ''}error above "
+        f"{dict(claim.scope).get('epsilon')}."
+        for claim, record in found
+        if claim.metric in ("functional.relative_logit_error", "functional.relative_error")
+    ]
 
 
 def _near_ties(row: Row) -> str:

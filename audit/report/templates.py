@@ -15,6 +15,9 @@ import audit
 FOLDER = Path(audit.__file__).parent.parent / "templates"
 FONTS = {weight: FOLDER / "fonts" / f"AuditSans-{weight}.ttf" for weight in ("Regular", "Bold")}
 
+_USUAL = frozenset(string.printable + "\N{NO-BREAK SPACE}÷…ℓ−")
+"""Signs of most figures, so that one part of the font serves all of them: to take it out takes long."""
+
 
 @cache
 def font_faces(*weights: str) -> str:
@@ -23,15 +26,15 @@ def font_faces(*weights: str) -> str:
 
 
 def font_face_of(text: Iterable[str]) -> str:
-    """CSS with as much of the regular font as this text and ASCII take: a page holds several figures."""
-    return _reduced(frozenset(text) - set(string.printable))
+    """CSS with as much of the regular font as this text and what figures usually say take: a page holds several."""
+    return _reduced(frozenset(text) | _USUAL)
 
 
 @cache
-def _reduced(beyond_ascii: frozenset[str]) -> str:
+def _reduced(signs: frozenset[str]) -> str:
     font = TTFont(FONTS["Regular"], recalcTimestamp=False)
     subsetter = subset.Subsetter(subset.Options(layout_features=["kern", "mark", "ccmp"], hinting=False))
-    subsetter.populate(text=string.printable + "".join(sorted(beyond_ascii)))
+    subsetter.populate(text="".join(sorted(signs)))
     subsetter.subset(font)
     target = io.BytesIO()
     font.save(target)

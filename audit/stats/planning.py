@@ -5,7 +5,8 @@ a quantile is a proportion, the share of exceedances, with the limit 1 − q.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import Protocol
 
@@ -26,6 +27,8 @@ FIRST_STEP = 64  # a search starts with steps of this part of its first guess
 class Design(Protocol):
     """A claim, decided at one limit, and an assumed truth."""
 
+    def __hash__(self) -> int: ...
+
     def reachable(self, n: int, alpha: float) -> bool:
         """Whether the best data that one can hope for prove the claim with n items."""
         ...
@@ -38,8 +41,11 @@ class Design(Protocol):
         """Probability of a proof with n items at the assumed truth."""
         ...
 
-    def items(self, alpha: float, power: float) -> int | None:
-        """Fewest items that reach a power; None beyond MOST."""
+    def items(self, alpha: float, power: float, least: int = 1, within: float = 0.0) -> int | None:
+        """Fewest items, from `least` on, that reach a power; None beyond MOST.
+
+        At most a share `within` too many, where that takes less of a search.
+        """
         ...
 
 
@@ -71,7 +77,7 @@ class ProportionDesign:
         too_many = first(lambda k: proportions.p_at_most(k, n, self.limit) > alpha, int(n * self.limit), 0, n)
         return self._at_most(too_many - 1, n) if too_many else 0.0
 
-    def items(self, alpha: float, power: float) -> int | None:
+    def items(self, alpha: float, power: float, least: int = 1, within: float = 0.0) -> int | None:
         """As `Design.items`. More events allowed take more items, and the fewest for each number are the best.
 
         Between them power falls: a few items more than these can mean a little less.
@@ -88,7 +94,7 @@ class ProportionDesign:
             return None
         # Items come whole, so that power does not rise with every further event: fewer may do already.
         n = self._fewest(next(k for k in range(max(0, found - TEETH), found + 1) if enough(k)), alpha)
-        return n if n <= MOST else None
+        return max(n, least) if n <= MOST else None
 
     def _fewest(self, k: int, alpha: float) -> int:
         """Fewest items with which k events still prove the claim."""
@@ -141,14 +147,9 @@ class PairedDesign:
     def power(self, n: int, alpha: float) -> float:
         require_counts(n)
         require_alpha(alpha)
-        harm, gain = (self.changed + self.drop) / 2.0, (self.changed - self.drop) / 2.0
-        if self.limit < 0.0:
-            region = Region.beyond(-float(ndtri(alpha)), n, -self.limit, (harm, harm), few_harms=False)
-            return _probability(region, harm, gain)
-        region = Region.beyond(float(ndtri(alpha)), n, self.limit, (gain, gain), few_harms=True)
-        return _probability(self._exact(region, gain, alpha) if n * self.changed < FEW else region, gain, harm)
+        return self._power(n, alpha, exact=self._needs_exact(n))
 
-    def items(self, alpha: float, power: float) -> int | None:
+    def items(self, alpha: float, power: float, least: int = 1, within: float = 0.0) -> int | None:
         """As `Design.items`; where few items change, power comes and goes, and it is a number where it sets in."""
         _require_power(alpha, power)
         distance = self.limit - self.drop
@@ -156,33 +157,42 @@ class PairedDesign:
             return None
         spread = ndtri(1.0 - alpha) * sqrt(self.changed) + ndtri(power) * sqrt(self.changed - self.drop**2)
         guess = int(min((spread / distance) ** 2, MOST))
-        return first(lambda n: self.power(n, alpha) >= power, guess, 1, MOST)
+        by_score = first(lambda n: self._power(n, alpha, exact=False) >= power, guess, least, MOST, within)
+        if by_score is None or not self._needs_exact(by_score):
+            return by_score
+        return first(lambda n: self.power(n, alpha) >= power, by_score, least, MOST, within)
+
+    def _needs_exact(self, n: int) -> bool:
+        return self.limit >= 0.0 and n * self.changed < FEW
+
+    def _power(self, n: int, alpha: float, *, exact: bool) -> float:
+        harm, gain = (self.changed + self.drop) / 2.0, (self.changed - self.drop) / 2.0
+        if self.limit < 0.0:
+            region = Region.beyond(-float(ndtri(alpha)), n, -self.limit, (harm, harm), few_harms=False)
+            return _probability(region, harm, gain)
+        region = Region.beyond(float(ndtri(alpha)), n, self.limit, (gain, gain), few_harms=True)
+        return _probability(self._exact(region, gain, alpha) if exact else region, gain, harm)
 
     def _exact(self, region: Region, gain: float, alpha: float) -> Region:
         """The likely rows of the region, with the thresholds of the exact test, searched from where they stand."""
         likely = _masses(region, gain) >= RARE_ROW
         gains, harms = region.gains[likely], region.harms[likely]
         rows = zip(gains.tolist(), harms.tolist(), strict=True)
-        exact = np.array([self._too_many(c, guess, region.n, alpha) for c, guess in rows])
-        return replace(region, gains=gains, harms=exact, log_choices=region.log_choices[likely])
-
-    def _too_many(self, gains: int, guess: int, n: int, alpha: float) -> int:
-        """Fewest harms that the exact test does not let pass."""
-        most = n - gains
-        found = first(lambda b: paired.p_at_most(b, gains, n, self.limit) > alpha, guess, 0, most)
-        return most + 1 if found is None else found
+        exact = np.array([_too_many(c, guess, region.n, self.limit, alpha) for c, guess in rows])
+        return Region.of(gains, exact, region.n, region.limit, few_harms=region.few_harms)
 
 
+@lru_cache(maxsize=256)
 def fewest_items(design: Design, alpha: float) -> int | None:
     """Fewest items with which the claim is reachable; None beyond MOST."""
     require_alpha(alpha)
     return first(lambda n: design.reachable(n, alpha), 1, 1, MOST)
 
 
-def first(holds: Callable[[int], bool], guess: int, low: int, high: int) -> int | None:
+def first(holds: Callable[[int], bool], guess: int, low: int, high: int, within: float = 0.0) -> int | None:
     """Smallest integer in [low, high] from which on `holds`, or None; steps that grow from a guess, then bisection.
 
-    Where `holds` comes and goes, a place where it sets in.
+    Where `holds` comes and goes, a place where it sets in. At most a share `within` of it too large.
 
     >>> first(lambda n: n * n > 1000, 5, 0, 100), first(lambda n: n > 9, 5, 0, 9)
     (32, None)
@@ -195,10 +205,18 @@ def first(holds: Callable[[int], bool], guess: int, low: int, high: int) -> int 
         lower, upper, step = upper, min(upper + step, high), 2 * step
     while lower == upper or (lower >= low and holds(lower)):
         lower, upper, step = max(lower - step, low - 1), lower, 2 * step
-    while upper - lower > 1:
+    while upper - lower > max(1.0, within * upper):
         middle = (lower + upper) // 2
         lower, upper = (lower, middle) if holds(middle) else (middle, upper)
     return upper
+
+
+@lru_cache(maxsize=2**14)
+def _too_many(gains: int, guess: int, n: int, limit: float, alpha: float) -> int:
+    """Fewest harms that the exact test does not let pass, searched from a guess."""
+    most = n - gains
+    found = first(lambda b: paired.p_at_most(b, gains, n, limit) > alpha, guess, 0, most)
+    return most + 1 if found is None else found
 
 
 def _probability(region: Region, row: float, other: float) -> float:

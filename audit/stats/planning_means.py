@@ -76,12 +76,12 @@ class MeanDesign:
         later = 2.0 * drift * goal / spread**2 + float(log_ndtr(-(drift + goal) / spread))
         return min(1.0, float(ndtr((drift - goal) / spread)) + exp(min(0.0, later)))
 
-    def items(self, alpha: float, power: float) -> int | None:
+    def items(self, alpha: float, power: float, least: int = 1, within: float = 0.0) -> int | None:
         require_alpha(alpha)
         require_between("power", power, 0.0, 1.0)
         if self.mean >= self.limit:
             return None
-        return first(lambda n: self.power(n, alpha) >= power, 1, 1, MOST)
+        return first(lambda n: self.power(n, alpha) >= power, least, least, MOST, within)
 
     def _log_capital(self, n: int, goal: float) -> tuple[float, float]:
         """Mean and standard deviation of ln K_n."""

@@ -5,7 +5,7 @@ there), and because a softmax on top of a softmax would make any two networks lo
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SUM_TOLERANCE = 1e-3
 _ULPS = 4
 """Units in the last place by which another order of summation moves an output, at least."""
+_ROUNDED = 1 + 2.0**-20
+"""More than a difference of two outputs grows when it is rounded: a row that could turn is not missed by that."""
 _TINY = float(np.finfo(np.float32).tiny)
 _TOGETHER = 2**18
 """Outputs of a network that are compared at once."""
@@ -100,9 +102,9 @@ class Classification:
         argmax. `softmax_l2` in [0, √2], `softmax_linf` in [0, 1], `jensen_shannon` in bits, in [0, 1] (Lin, 1991);
         `relative_logit_error` from 0 on, infinite where the reference's logits are equal and the other's are not, NaN
         where a probability was rounded to 0. SCORES of both, NaN where they need logits and there are none.
-        `named_*` is the class that is named, `brier_*` the Brier score Σ(p − y)²/2, in [0, 1], and `log_loss_*` that of
-        the label, in nats: all of labelled items alone, as is `label`. `also_*`, -1 unless `adverse`: another class that
-        the runtime could put first.
+        `named_*` is the class that is named, `brier_*` the Brier score Σ(p − y)²/2, in [0, 1], `log_loss_*` that of
+        the label, in nats, and `margin_*`, in [0, 1], the largest probability less the next one: all of labelled items
+        alone, as is `label`. `also_*`, -1 unless `adverse`: another class that the runtime could put first.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -110,21 +112,20 @@ class Classification:
         parts = []
         for block in _blocks(reference.columns["output"]):
             pair = [replace(side, columns={"output": side.columns["output"][block]}) for side in (reference, other)]
-            logs = [_log_probabilities(side.columns["output"], side.kind) for side in pair]
+            soft = [_softmax(side.columns["output"], side.kind) for side in pair]
             own = {} if not labelled else {
-                **_ranks(labels[block], *pair, adverse=adverse), **_named(labels[block], pair, logs, adverse=adverse)
+                **_ranks(labels[block], *pair, adverse=adverse), **_named(labels[block], pair, soft, adverse=adverse)
             }  # fmt: skip
-            parts.append({**own, **self._distances(pair, logs, adverse=adverse)})
+            parts.append({**own, **self._distances(pair, soft, adverse=adverse)})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _distances(self, pair: Sequence[Side], logs: Sequence[Floats], *, adverse: bool) -> Columns:
-        """Agreement and distances of some rows, with their log-probabilities [N, K]."""
-        (reference, other), (f, g) = pair, logs
+    def _distances(self, pair: Sequence[Side], soft: Sequence["_Softmax"], *, adverse: bool) -> Columns:
+        """Agreement and distances of some rows."""
+        (reference, other), (f, g), (p, q) = pair, [own.logs for own in soft], [own.p for own in soft]
         raw = [side.columns["output"] for side in (reference, other)]
-        p, q = np.exp(f), np.exp(g)
         scores = [
             {f"{score}_{role}": values for score, values in _scores(side, own).items()}
-            for role, side, own in zip(PAIR, (reference, other), (f, g), strict=True)
+            for role, side, own in zip(PAIR, pair, soft, strict=True)
         ]
         agree = raw[0].argmax(axis=1) == raw[1].argmax(axis=1)
         if adverse:
@@ -146,14 +147,11 @@ def _blocks(out: NDArray[np.float32]) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, max(len(out), 1), rows))
 
 
-def _scores(side: Side, logs: Floats) -> Columns:
-    """SCORES of rows with these log-probabilities [N, K]; the logits' own only where the network gives logits."""
-    out = side.columns["output"].astype(np.float64)
-    p, highest = np.exp(logs), out.max(axis=1)
-    energy = highest + np.log(np.exp(out - highest[:, None]).sum(axis=1))
-    own = side.kind is OutputKind.LOGITS
-    none = np.full(len(out), np.nan)
-    values = (p.max(axis=1), highest if own else none, energy if own else none, (p * logs).sum(axis=1))
+def _scores(side: Side, soft: "_Softmax") -> Columns:
+    """SCORES of rows; the logits' own only where the network gives logits."""
+    own, none = side.kind is OutputKind.LOGITS, np.full(len(soft.p), np.nan)
+    highest, energy = (soft.highest, soft.highest + soft.total) if own else (none, none)
+    values = (soft.p.max(axis=1), highest, energy, (soft.p * soft.logs).sum(axis=1))
     return dict(zip(SCORES, values, strict=True))
 
 
@@ -162,7 +160,7 @@ def _near_ties(out: NDArray[np.float32], noise: float) -> tuple[NDArray[np.bool_
     with np.errstate(over="ignore"):  # farther apart than a float reaches is far enough
         gaps = columns[1:] - columns[:-1]
     reach = _reach(np.maximum(np.abs(columns[0]), np.abs(columns[-1])), noise)
-    return gaps[-1] <= reach, gaps.min(axis=0) <= reach
+    return gaps[-1] <= reach, gaps.min(axis=0) <= reach * _ROUNDED
 
 
 def _reach(largest: NDArray[np.float32], noise: float) -> NDArray[np.float64]:
@@ -184,17 +182,32 @@ def _recognise(out: Floats) -> OutputKind:
 
 def probabilities(out: NDArray[np.float32], kind: OutputKind) -> Floats:
     """Of every class, from raw outputs of a kind [N, K], normalised."""
-    return np.concatenate([np.exp(_log_probabilities(out[block], kind)) for block in _blocks(out)])
+    return np.concatenate([_softmax(out[block], kind).p for block in _blocks(out)])
 
 
-def _log_probabilities(raw: NDArray[np.float32], kind: OutputKind) -> Floats:
-    """Normalised natural logarithms [N, K]."""
+@dataclass(frozen=True, slots=True)
+class _Softmax:
+    """Probabilities `p` of rows [N, K], their natural logarithms, and what those are made of.
+
+    Each is a logit less the `highest` of its row and the `total` [N], the logarithm of the sum of their exponentials.
+    """
+
+    p: Floats
+    logs: Floats
+    highest: Floats
+    total: Floats
+
+
+def _softmax(raw: NDArray[np.float32], kind: OutputKind) -> _Softmax:
+    """Normalised."""
     out = raw.astype(np.float64)
     if kind is OutputKind.PROBABILITIES:
         out = np.log(out.clip(min=_TINY))
-    shifted = out - out.max(axis=1, keepdims=True)
-    logs: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return logs
+    highest = out.max(axis=1)
+    shifted = out - highest[:, None]
+    total = np.log(np.exp(shifted).sum(axis=1))
+    logs = shifted - total[:, None]
+    return _Softmax(np.exp(logs), logs, highest, total)
 
 
 def _ranks(labels: NDArray[np.int64], reference: Side, other: Side, *, adverse: bool) -> Columns:
@@ -207,16 +220,18 @@ def _ranks(labels: NDArray[np.int64], reference: Side, other: Side, *, adverse: 
     return {"rank_reference": ranks[0], "rank_candidate": ranks[1], **outcome(ranks[0] == 0, ranks[1] == 0)}
 
 
-def _named(labels: NDArray[np.int64], pair: Sequence[Side], logs: Sequence[Floats], *, adverse: bool) -> Columns:
+def _named(labels: NDArray[np.int64], pair: Sequence[Side], soft: Sequence[_Softmax], *, adverse: bool) -> Columns:
     """What both models name, and how good their probabilities are, beside the label."""
     found: dict[str, NDArray[Any]] = {"label": labels.astype(np.int32)}
-    for role, side, log in zip(PAIR, pair, logs, strict=True):
-        own = np.take_along_axis(log, labels[:, None], axis=1)[:, 0]
-        squares = np.einsum("ij,ij->i", np.exp(log), np.exp(log))
+    for role, side, each in zip(PAIR, pair, soft, strict=True):
+        own = np.take_along_axis(each.logs, labels[:, None], axis=1)[:, 0]
+        squares = np.einsum("ij,ij->i", each.p, each.p)
         found[f"named_{role}"] = side.columns["output"].argmax(axis=1).astype(np.int32)
         found[f"also_{role}"] = _also(side.columns["output"], side.noise if adverse else None)
         found[f"brier_{role}"] = ((squares - 2 * np.exp(own) + 1) / 2).clip(0.0, 1.0)
         found[f"log_loss_{role}"] = -own
+        highest = np.partition(each.p, -2, axis=1)[:, -2:]
+        found[f"margin_{role}"] = highest[:, 1] - highest[:, 0]
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from class_samples import of_classes, of_confidence
 from corruption_samples import corrupted as corrupted_sample
 from noise_samples import crowded as crowded_sample
 from noise_samples import noisy as noisy_sample
@@ -78,6 +79,16 @@ def crowded() -> ev.Evidence:
 @pytest.fixture
 def corrupted() -> ev.Evidence:
     return corrupted_sample()
+
+
+@pytest.fixture
+def classed() -> ev.Evidence:
+    return of_classes()
+
+
+@pytest.fixture
+def confident() -> ev.Evidence:
+    return of_confidence()
 
 
 @pytest.fixture

@@ -59,6 +59,8 @@ KINDS = [
     "noisy",
     "crowded",
     "corrupted",
+    "classed",
+    "confident",
     "hostile",
 ]
 
@@ -118,7 +120,7 @@ def test_page_is_accessible(sample: Evidence) -> None:
     assert references[0] == "results"
     assert all(image.get("alt") for image in page.all("img"))
     assert text.count("<caption>") == len(page.all("table"))
-    assert all(cell.get("scope") in {"row", "col", "rowgroup"} for cell in page.all("th"))
+    assert all(cell.get("scope") in {"row", "col", "rowgroup", "colgroup"} for cell in page.all("th"))
 
 
 def test_every_result_is_on_the_page_failures_first(forty: Evidence) -> None:

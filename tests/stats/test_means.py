@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -124,6 +125,33 @@ def test_upper_bound_leaves_no_accepted_limit_above_it(x: list[float], alpha: fl
             assert means.p_at_most(x, limit, alpha) <= alpha
         elif limit < bound - 2.0 * means.BOUND_TOLERANCE:
             assert means.p_at_most(x, limit, alpha) > alpha
+
+
+def bisected(x: list[float] | np.ndarray, alpha: float) -> float:
+    """The upper bound, found without a guess."""
+    accepted, rejected = 0.0, 1.0
+    while rejected - accepted > means.BOUND_TOLERANCE:
+        middle = (accepted + rejected) / 2.0
+        proven = means.p_at_most(x, middle, alpha) <= alpha
+        accepted, rejected = (accepted, middle) if proven else (middle, rejected)
+    return rejected
+
+
+@given(x=samples, alpha=st.floats(0.001, 0.5))
+def test_bounds_are_those_of_bisection(x: list[float], alpha: float) -> None:
+    assert means.upper(x, alpha) == bisected(x, alpha)
+
+
+@pytest.mark.parametrize("draw", [draw_sparse_beta, draw_spikes, draw_paired])
+@pytest.mark.parametrize("n", [1000, 20_000])
+def test_bounds_of_large_samples_are_too_and_take_few_looks(
+    draw: Callable[..., np.ndarray], n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, looks, capital = draw(np.random.default_rng(n), n), [], means._log_capital
+    expected = bisected(x, ALPHA)
+    monkeypatch.setattr(means, "_log_capital", lambda *arguments: looks.append(1) or capital(*arguments))
+    assert means.upper(x, ALPHA) == expected
+    assert len(looks) <= 6
 
 
 @given(x=st.lists(st.floats(-3.0, 5.0), min_size=1, max_size=60), limit=st.floats(-2.9, 4.9))

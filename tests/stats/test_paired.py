@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -119,6 +120,14 @@ def test_the_score_solves_its_own_definition(table: tuple[int, int, int], limit:
     q = min(max(q, 0.0), (1.0 - abs(limit)) / 2.0)
     for neighbour in (q - 1e-4, q + 1e-4):
         assert log_likelihood(neighbour) <= log_likelihood(q) + 1e-6 or log_likelihood(q) == -math.inf
+
+
+@given(table=tables, limit=limits)
+def test_one_table_scores_what_it_does_among_many(table: tuple[int, int, int], limit: float) -> None:
+    b, c, n = table
+    more, fewer = (b, c) if limit >= 0.0 else (c, b)
+    among_many = region.score(np.array([more, 0]), np.array([fewer, 0]), n, abs(limit))[0]
+    assert paired.tango_z(b, c, n, limit) == pytest.approx(math.copysign(1.0, limit) * among_many, rel=1e-12)
 
 
 @given(table=tables, alpha=st.floats(0.001, 0.5))

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audit.stats import paired, proportions
-from audit.stats.planning import PairedDesign, ProportionDesign, fewest_items, first
+from audit.stats.planning import FEW, PairedDesign, ProportionDesign, fewest_items, first
 
 POWERS = (0.8, 0.9, 0.95)
 PROPORTIONS = [  # limit, truth, items for a power of 80, 90 and 95 %
@@ -147,6 +147,35 @@ def test_first_finds_the_threshold_from_any_guess(threshold: int, guess: int, lo
     expected = max(threshold, low)
     found = first(lambda i: i >= threshold, guess, low, low + width)
     assert found == (expected if expected <= low + width else None)
+
+
+@given(st.integers(1, 3000), st.integers(-200, 5000), st.integers(1, 20), st.sampled_from([0.01, 0.1]))
+def test_first_may_be_told_how_closely_to_search(threshold: int, guess: int, low: int, within: float) -> None:
+    expected = max(threshold, low)
+    found = first(lambda i: i >= threshold, guess, low, 5000, within)
+    assert found is not None and expected <= found <= max(expected + 1, expected / (1.0 - within))
+
+
+@pytest.mark.parametrize(
+    "design",
+    [ProportionDesign(0.02, 0.01), PairedDesign(0.01, 0.002, 0.05), PairedDesign(0.02, 0.001, 0.002),
+     PairedDesign(-0.01, -0.03, 0.06)],
+)  # fmt: skip
+def test_items_from_some_number_on(design: ProportionDesign | PairedDesign) -> None:
+    found = design.items(0.05, 0.8)
+    assert found is not None
+    assert design.items(0.05, 0.8, found // 3) == found
+    more = design.items(0.05, 0.8, 2 * found)
+    assert more is not None and 2 * found <= more < 2.2 * found
+    roughly = design.items(0.05, 0.8, within=0.02)
+    assert roughly is not None and found <= roughly <= 1.02 * found + 1 and design.power(roughly, 0.05) >= 0.8
+
+
+def test_where_few_items_change_power_sets_in_where_that_of_the_exact_test_does() -> None:
+    design = PairedDesign(0.03, 0.0, 0.015)
+    found = design.items(0.05, 0.8)
+    assert found is not None and found * design.changed < FEW
+    assert design.power(found, 0.05) >= 0.8 > design.power(found - 1, 0.05)
 
 
 def test_impossible_designs_are_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from audit.stats import means, outlook, paired, proportions
 from audit.stats.domain import Floats
-from audit.stats.planning import fewest_items
+from audit.stats.planning import PairedDesign, fewest_items
 from audit.stats.planning_means import MeanDesign
 
 REPEATS = 400
@@ -97,6 +97,21 @@ def test_outlook_never_promises_fewer_items_than_the_limit_takes() -> None:
     assert outlook.proportion(0, 100, 0.02, 0.05) == outlook.Outlook(149, 149, None)
     found = outlook.paired_difference(0, 0, 100, 0.02, 0.05)
     assert found is not None and found.about == found.low == 149
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "n", "limit"),
+    [(120, 100, 10_000, 0.005), (300, 200, 10_000, 0.015), (15, 8, 500, 0.03), (5, 9, 500, 0.01), (2, 1, 100, 0.03),
+     (1, 0, 500, 0.005), (4, 1, 500, 0.02), (10, 60, 10_000, -0.004), (0, 1, 200, 0.02)],
+)  # fmt: skip
+def test_outlook_names_items_that_do_and_hardly_fewer_would(b: int, c: int, n: int, limit: float) -> None:
+    found = outlook.paired_difference(b, c, n, limit, 0.05)
+    assert found is not None and found.about is not None
+    design = PairedDesign(limit, (b - c) / n, (b + c) / n)
+    least = max(n + 1, fewest_items(design, 0.05) or 0)
+    assert found.about >= least and design.power(found.about, 0.05) >= outlook.CHANCE
+    fewer = range(max(least, int(found.about * (1.0 - outlook.WITHIN)) - 1), found.about)
+    assert found.about == least or any(design.power(items, 0.05) < outlook.CHANCE for items in fewer)
 
 
 def test_outlook_caps_at_a_million() -> None:

@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import multinomial
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import binom, multinomial
 
 from audit.stats import paired
 from audit.stats.proportions import lower, upper
-from audit.stats.region import Region
+from audit.stats.region import RARE, Region
 
 
 def plain_score(b: int, c: int, n: int, t: float) -> float:
@@ -53,6 +56,38 @@ def test_the_largest_probability_is_not_missed(n: int, z: float, limit: float) -
     dense = region.probability(ceiling * np.sin(np.linspace(0.0, math.pi / 2.0, 4001)) ** 2).max()
     found = region.largest_probability(0.0, ceiling)
     assert dense - 1e-9 <= found <= dense + 1e-4
+
+
+def row_by_row(region: Region, nuisance: NDArray[np.float64]) -> list[float]:
+    """`Region.probability` with a tail of its own for each row."""
+    found = []
+    for q in nuisance.tolist():
+        others = binom(region.n - region.gains, min((q + region.limit) / (1.0 - q), 1.0))
+        share = others.cdf(region.harms - 1) if region.few_harms else others.sf(region.harms - 1)
+        found.append((binom.pmf(region.gains, region.n, q) * share).sum() + 2.0 * math.exp(-RARE))
+    return found
+
+
+@given(
+    n=st.integers(1, 500), z=st.floats(-5.0, 5.0), limit=st.floats(0.0, 0.95), few_harms=st.booleans(),
+    ends=st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)),
+)  # fmt: skip
+def test_rows_that_follow_from_one_another_are_those_counted_one_by_one(
+    n: int, z: float, limit: float, few_harms: bool, ends: tuple[float, float]
+) -> None:
+    low, high = sorted((1.0 - limit) / 2.0 * end for end in ends)
+    region = Region.beyond(z, n, limit, (low, high), few_harms=few_harms)
+    nuisance = np.linspace(low, high, 5)
+    assert region.probability(nuisance) == pytest.approx(row_by_row(region, nuisance), rel=1e-9)
+
+
+@pytest.mark.parametrize("few_harms", [True, False])
+@pytest.mark.parametrize("z", [-3.0, -1.6, 0.0, 1.6, 3.0])
+@pytest.mark.parametrize(("n", "limit", "q"), [(10_000, 0.02, 0.03), (10_000, 0.0, 1e-4), (200_000, 0.005, 0.02)])
+def test_rows_of_large_samples_follow_as_well(n: int, limit: float, q: float, z: float, few_harms: bool) -> None:
+    region = Region.beyond(z, n, limit, (0.9 * q, 1.1 * q), few_harms=few_harms)
+    nuisance = np.linspace(0.9 * q, 1.1 * q, 40)
+    assert region.probability(nuisance) == pytest.approx(row_by_row(region, nuisance), rel=1e-8)
 
 
 def far_tail(n: int, limit: float, *, few_harms: bool, most_gains: float = math.inf) -> float:
