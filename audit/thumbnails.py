@@ -53,7 +53,7 @@ def load(folder: Path) -> Mapping[str, bytes]:
         if path.stat().st_size > MOST + 2**12:
             return {}
         items = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, EOFError, ValueError):
         return {}
     if items.ndim != 4 or items.shape[1] not in (1, 3) or items.dtype not in (np.uint8, np.float32):
         return {}

@@ -50,12 +50,22 @@ uniform = [2, 4, 8]
 gaussian = [2, 4]
 """
 LIMITS = {
-    "accuracy": (("accuracy.drop", 1.0),),
-    "noise": (("accuracy.drop@level=*,noise=*", 2.0),),
-    "corruption": (("accuracy.drop@corruption=*,severity=*", 2.0), ("corruption.mean_drop", 2.0)),
-    "per_class": (("per_class.recall_drop@class=*", 3.0),),
+    "accuracy": (("accuracy.drop", 1.0, "points"),),
+    "noise": (("accuracy.drop@level=*,noise=*", 2.0, "points"),),
+    "corruption": (("accuracy.drop@corruption=*,severity=*", 2.0, "points"), ("corruption.mean_drop", 2.0, "points")),
+    "per_class": (("per_class.recall_drop@class=*", 3.0, "points"),),
+    "slices": (("slices.accuracy_drop@attribute=*,value=*", 3.0, "points"),),
+    "calibration": (("calibration.brier_increase", 0.01, "distance"),),
 }
-"""Claims and points, by check."""
+"""Claims with what they are at most, by check."""
+ATTRIBUTES = {"weather": ("clear", "rain", "snow", "fog"), "site": ("north", "east", "south", "west", "depot")}
+AUDIT = """
+policy = "policy.toml"
+device = "cpu"
+[data.test]
+path = "test.npz"
+attributes = {attributes}
+"""
 CLEAR, DIMMER = 3.0, 0.012
 """How far the label stands out of clean outputs, in standard deviations, and how much less in each further probe."""
 APART, WEAKER = 0.2, 0.001
@@ -114,20 +124,25 @@ def write(folder: Path, items: int) -> str:
 
 def prepared(folder: Path, items: int) -> tuple[PlanFile, Manifest]:
     """The plan of an audit of random images, as the program makes and stores it."""
-    x = np.random.default_rng(0).integers(0, 256, (items, 32, 32, 3), dtype=np.uint8)
-    np.savez(folder / "test.npz", x=x, y=np.arange(items) % CLASSES, classes=[f"class {k}" for k in range(CLASSES)])
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (items, 32, 32, 3), dtype=np.uint8)
+    said = {name: rng.choice(values, items) for name, values in ATTRIBUTES.items()}
+    names = [f"class {k}" for k in range(CLASSES)]
+    np.savez(folder / "test.npz", x=x, y=np.arange(items) % CLASSES, classes=names, **said)
     checks = [name for name in RUN if name in CHECKS]
     limits = "".join(
-        f'[[criterion]]\nclaim = "{claim}"\nat_most = {most}\nunit = "points"\n'
+        f'[[criterion]]\nclaim = "{claim}"\nat_most = {most}\nunit = "{unit}"\n'
         for name in checks
-        for claim, most in LIMITS.get(name, ())
+        for claim, most, unit in LIMITS.get(name, ())
     )
     (folder / "policy.toml").write_text(POLICY.format(checks=checks) + limits)
-    models = {role.value: resources.beside("sample_models", "cifar10", name) for role, name in NETWORKS.items()}
-    flags = request.Flags(**models, data=folder / "test.npz", policy=str(folder / "policy.toml"), device="cpu")
-    wanted, base = request.combine(None, flags)
-    agreed = preparation.agree(wanted.policy, base)
-    opened = subjects.load(wanted, base)
+    models = "".join(
+        f'[{role}]\nmodel = "{resources.beside("sample_models", "cifar10", name)}"\n' for role, name in NETWORKS.items()
+    )
+    (folder / "audit.toml").write_text(AUDIT.format(attributes=list(ATTRIBUTES)) + models)
+    wanted = request.load(folder / "audit.toml")
+    agreed = preparation.agree(wanted.policy, folder)
+    opened = subjects.load(wanted, folder)
     _, fixed = preparation.prepare(opened, subjects.terms_of(wanted), agreed)
     plan.fix(fixed, folder / "out")
     return fixed, opened.data[DataRole.TEST].manifest

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -66,6 +66,7 @@ TASKS: list[tuple[Task, OutputKind, NDArray[Any], tuple[int, ...]]] = [
 
 @pytest.mark.parametrize(("task", "kind", "labels", "shape"), TASKS, ids=lambda each: type(each).__name__)
 @given(noise=st.floats(0.0, 1.0), seed=st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
 def test_near_ties_change_what_is_ordered_of_rows_that_may_turn_and_those_can_be_compared_alone(
     task: Task, kind: OutputKind, labels: NDArray[Any], shape: tuple[int, ...], noise: float, seed: int
 ) -> None:
@@ -84,9 +85,13 @@ def test_near_ties_change_what_is_ordered_of_rows_that_may_turn_and_those_can_be
 
 
 def test_a_gap_that_rounding_lifts_over_the_reach_may_turn_all_the_same() -> None:
-    out = np.array([[1.0, -(2.0**-25), -5.0]], np.float32)  # 1 + 2⁻²⁵ apart, which rounds to 1: here it is the reach
-    noise = (1.0 + 2.0**-26) / 2.0 - 4 * float(np.finfo(np.float32).eps) * 5.0
+    out = np.array([[1.0, -(2.0**-24) - 2.0**-26, -5.0]], np.float32)  # the first two lie 1 + 2⁻²⁴ + 2⁻²⁶ apart
+    reach = 1.0 + 2.0**-24 + 2.0**-25
+    noise = reach / 2.0 - 4 * float(np.finfo(np.float32).eps) * 5.0
+    assert float(out[0, 0] - out[0, 1]) > reach
     assert flags(TASK, out, noise, np.array([0]))["turning"].all()
+    side = Side({"output": out}, OutputKind.LOGITS, noise)
+    assert TASK.compare(np.array([0]), side, side, adverse=True)["rank_candidate"] == 1
 
 
 def test_an_unclear_kind_leaves_the_flags() -> None:

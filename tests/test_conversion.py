@@ -16,6 +16,7 @@ from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.findings import Missing
 from audit.ledger import Ledger
+from audit.parity import Parity
 from audit.pipeline import View
 from audit.plan import load
 from audit.rehearsal import rehearse
@@ -122,7 +123,7 @@ def test_near_ties_between_origin_and_candidate_count_against_the_candidate(worl
     plain = view(world)
     agreed = []
     for each in (plain, replace(plain, adverse=True)):
-        each._noise = lambda role: 100.0  # type: ignore[assignment, misc]
+        each._parity = lambda role: Parity(noise=100.0)  # type: ignore[assignment]
         trace = each.trace(CLEAN, to=Role.ORIGIN)
         assert isinstance(trace, Trace)
         agreed.append(trace.columns["agree"].sum())

@@ -329,7 +329,7 @@ def _serve() -> None:
 
     sizes.CHUNK, sizes.BATCH = CHUNK, BATCH
     # The page takes longer than all else together here, and is made of the evidence alone.
-    html.render = lambda evidence: evidence.id
+    html.render = lambda evidence, _: evidence.id
     shared = mmap.mmap(-1, 16)
     pid = 0
     for line in sys.stdin:

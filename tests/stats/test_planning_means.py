@@ -110,7 +110,7 @@ def test_outlook_names_items_that_do_and_hardly_fewer_would(b: int, c: int, n: i
     design = PairedDesign(limit, (b - c) / n, (b + c) / n)
     least = max(n + 1, fewest_items(design, 0.05) or 0)
     assert found.about >= least and design.power(found.about, 0.05) >= outlook.CHANCE
-    fewer = range(max(least, int(found.about * (1.0 - outlook.WITHIN)) - 1), found.about)
+    fewer = range(max(least, int(0.99 * found.about) - 1), found.about)
     assert found.about == least or any(design.power(items, 0.05) < outlook.CHANCE for items in fewer)
 
 
