@@ -142,6 +142,7 @@ def compare(
     device: str = "auto",
     out: str | Path = DEFAULT_OUT,
     pdf: bool = True,
+    private: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Outcome:
     """Audit torch modules in memory on a data set in memory, and write the certificate.
@@ -151,7 +152,8 @@ def compare(
     sets have names such as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is
     what the candidate was converted from. `task` has the keys of [task] in an audit file; items that are no images need
     their `bounds`, the least and the greatest value of each feature, or of all. A module that torch cannot export is
-    identified by its weights alone: its audit cannot be accepted, nor resumed. Raises AuditError for anything that
+    identified by its weights alone: its audit cannot be accepted, nor resumed. Of
+    `private` data no item is shown. Raises AuditError for anything that
     cannot be used.
     """
     runtime.prepare()
@@ -166,7 +168,7 @@ def compare(
     sets = {DataRole.TEST.value: data, **_further(further or {})}
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(
-        lambda: subjects.of_objects(given, sets, preprocessing or Preprocessing(), device, form),
+        lambda: subjects.of_objects(given, sets, preprocessing or Preprocessing(), device, form, private=private),
         Terms(policy_name, declared_accuracy),
         Path(),
     )

@@ -134,7 +134,7 @@ def _parts(asked: Asked, test: Manifest) -> dict[Claim, int]:
         if (number := named.get(scope.get("class", ""))) is not None:
             found[claim] = max(int((test.labels == number).sum()), 1)
         names, values = (scope.get(key, "").split("+") for key in ("attribute", "value"))
-        if attributes.keys() >= {*names}:
+        if "value" in scope and attributes.keys() >= {*names}:
             chosen = [attributes[name].has(value) for name, value in zip(names, values, strict=True)]
             found[claim] = max(int(np.logical_and.reduce(chosen).sum()), 1)
     return found

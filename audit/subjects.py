@@ -184,6 +184,8 @@ def of_objects(
     preprocessing: Preprocessing,
     device: str,
     form: Form = IMAGES,
+    *,
+    private: bool = False,
 ) -> Subjects:
     """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y)."""
     from audit.models import memory
@@ -200,7 +202,7 @@ def of_objects(
         )
         for role, module in modules.items()
     }
-    return Subjects(models, opened, lanes, task)
+    return Subjects(models, opened, lanes, task, private=private)
 
 
 def examine(payload: Any) -> Json:

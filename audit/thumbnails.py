@@ -50,12 +50,12 @@ def load(folder: Path) -> Mapping[str, bytes]:
     """The pictures in a folder as PNG, by the digest of the item; {} where there are none that can be read."""
     path = folder / FILE
     try:
-        if path.stat().st_size > MOST + 2**12:
+        if not path.is_file() or path.stat().st_size > MOST + 2**12:
             return {}
-        items = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError):
+        items = np.lib.format.open_memmap(path, "r")
+    except Exception:  # whatever a file of others makes of its reader
         return {}
-    if items.ndim != 4 or items.shape[1] not in (1, 3) or items.dtype not in (np.uint8, np.float32):
+    if items.ndim != 4 or not items.size or items.shape[1] not in (1, 3) or items.dtype not in (np.uint8, np.float32):
         return {}
     ids = item_ids(items)
     return {ids[place].tobytes().hex(): _png(item) for place, item in enumerate(items)}

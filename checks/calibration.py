@@ -60,7 +60,8 @@ WHEN_WRONG_INCREASE: Final = counted(
 )  # fmt: skip
 CONFIDENT_ERRORS: Final = paired_rise(
     "confident_errors_increase", "More confident errors", "Share of the items that the candidate gets wrong with a "
-    "maximum softmax of at least the named percentage, minus that share of the reference.",
+    "maximum softmax of at least the named percentage, minus that share of the reference. A candidate that is never so "
+    "sure keeps any limit of it: its errors are those of accuracy.drop.",
 )  # fmt: skip
 _SCORES: Final = {"brier": (BRIER, BRIER_INCREASE), "log_loss": (LOG_LOSS, LOG_LOSS_INCREASE)}
 """Proper scores by pair column: of one model, and their rise."""

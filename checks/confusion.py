@@ -15,6 +15,8 @@ from checks.methods import paired, share
 Bools = NDArray[np.bool_]
 Share = Proportion | BoundedMean
 Change = PairedDifference | BoundedMean
+ALONE, ANY = -1, -2
+"""In the place of the class that rounding could put first as well: there is none; or there are several."""
 _COLUMNS = ("label", "right_reference", "right_candidate", "lost", "won",
             *(f"{what}_{role}" for what in ("named", "also") for role in PAIR))  # fmt: skip
 
@@ -98,10 +100,10 @@ class ByClass:
         return own if isinstance(own, Missing) else _more_named(own, named)
 
     def worst_recall_drop(self) -> Exact | Missing:
-        """The largest of the estimates, of the classes that have items."""
+        """The largest of the estimates; Missing where a class has no items."""
         found = [self.recall_drop(number) for number in range(len(self.names))]
-        drops = [drop.estimate for drop in found if not isinstance(drop, Missing)]
-        return Exact(max(drops), len(self.trace)) if drops else Missing("empty-class", "no class has an item")
+        empty = next((drop for drop in found if isinstance(drop, Missing)), None)
+        return empty or Exact(max(drop.estimate for drop in found if not isinstance(drop, Missing)), len(self.trace))
 
     def distance(self) -> Exact:
         """Total variation between the joint distributions of label and named class, in [0, 1]."""
@@ -129,10 +131,17 @@ class ByClass:
 
 
 def names(trace: Trace, number: int, role: Role) -> Bools:
-    """Whether a model names each row so, near ties against the candidate where the trace counts them."""
+    """Whether a model names each row so, near ties against the candidate where the trace counts them.
+
+    Of an item of the class that is against naming it so; of another item it is for it.
+    """
     named, also = trace.columns[f"named_{role}"], trace.columns[f"also_{role}"]
-    own: Bools = (named == number) & (also < 0) if role is Role.REFERENCE else (named == number) | (also == number)
-    return own
+    if role is Role.REFERENCE:
+        falsely = (named == number) & (also == ALONE)
+    else:
+        falsely = (named == number) | (also == number) | (also == ANY)
+    so: Bools = np.where(trace.columns["label"] == number, trace.columns[f"right_{role}"], falsely)
+    return so
 
 
 def confusion_matrix(trace: Trace, role: Role, classes: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from audit.traces import Trace
 from audit.types import PAIR, Claim, Role, Scope, Sense, TaskKind, Unit
 from checks import detection
 from checks.accuracy import working
+from checks.figures import percent, require_names
 from checks.functional import NEGATIVE, POSITIVE
 from checks.methods import share
 from checks.perturbations.clean import CLEAN
@@ -58,8 +59,7 @@ class Flips:
     listed: Annotated[int, Field(ge=0, le=1000)] = 50
 
     def __post_init__(self) -> None:
-        if len({f"{100 * margin:g}" for margin in self.sure}) < len(self.sure):
-            raise ValueError(f"two of the margins {self.sure} have one name")
+        require_names(self.sure)
 
     name: ClassVar[str] = "flips"
     summary: ClassVar[str] = "decisions that turned: how many under conditions, how hard they were, and which"
@@ -103,7 +103,7 @@ class Flips:
 
 
 def _scope(margin: float) -> Scope:
-    return (("margin", f"{100 * margin:g}"),)
+    return (("margin", percent(margin)),)
 
 
 def _under(trace: Trace | Missing, clean: Trace | Missing, scope: Scope) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from audit.contracts import Ask, Context, LedgerView
 from audit.errors import AuditError
 from audit.findings import Finding, Kind, Metric, Missing, Statistic
 from audit.types import PAIR, Claim, Scope, Sense, TaskKind, Unit, scope_value
+from checks.accuracy import working
 from checks.confusion import ByClass
 from checks.perturbations.clean import CLEAN
 
@@ -83,8 +84,8 @@ CONFUSION_INCREASE: Final = _change(
 )  # fmt: skip
 WORST: Final = _change(
     "worst_recall_drop", "Largest loss of recall of any class",
-    "The largest of the classes' losses of recall, as counted. The largest of many estimates proves nothing: what is "
-    "proven is each class, by its own criterion.",
+    "The largest of the classes' losses of recall, as counted; not told where a class has no items. The largest of "
+    "many estimates proves nothing: what is proven is each class, by its own criterion.",
     Kind.COUNTED,
 )  # fmt: skip
 DISTANCE: Final = Metric(
@@ -98,11 +99,16 @@ Measure = Callable[[ByClass], Statistic | Missing]
 
 @dataclass(frozen=True, slots=True)
 class _Promise:
-    """A claim, how it is measured, and the class that it presupposes the reference to recall, if any."""
+    """A claim, how it is measured, and the class that it presupposes the reference to recall, if any.
+
+    What `compares` the two presupposes a reference that works at all: two networks that noise drives to one class are
+    alike.
+    """
 
     claim: Claim
     measure: Measure
     presupposed: int | None = None
+    compares: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,10 +156,10 @@ class PerClass:
                 assert isinstance(why, Missing)
                 yield from (Finding(each.claim, why) for each in self._promises(context, scope))
                 continue
-            view = ByClass(trace, clean, context.classes)
+            view, whole = ByClass(trace, clean, context.classes), (working(trace, clean if scope else None),)
             for each in self._promises(context, scope):
-                works = () if each.presupposed is None else view.recalling(each.presupposed)
-                yield Finding(each.claim, each.measure(view), works)
+                recalls = () if each.presupposed is None else view.recalling(each.presupposed)
+                yield Finding(each.claim, each.measure(view), (*recalls, *whole) if each.compares else recalls)
 
     def _promises(self, context: Context, scope: Scope) -> Iterator[_Promise]:
         """Everything that is measured of clean data, or in the scope of a condition."""
@@ -164,7 +170,8 @@ class PerClass:
             increase = partial(ByClass.confusion_increase, number=one, named=other)
             yield _Promise(Claim(CONFUSION_INCREASE.name, own), increase, one)
             if (context.classes[one], context.classes[other]) in self.confusions:
-                yield _Promise(Claim(CONFUSION.name, own), partial(ByClass.confusion, number=one, named=other))
+                confusion = partial(ByClass.confusion, number=one, named=other)
+                yield _Promise(Claim(CONFUSION.name, own), confusion, compares=False)
         yield _Promise(Claim(WORST.name, scope), ByClass.worst_recall_drop)
         yield _Promise(Claim(DISTANCE.name, scope), ByClass.distance)
 
@@ -188,21 +195,20 @@ def _of_class(name: str, number: int, scope: Scope) -> Iterator[_Promise]:
     own = _scope(scope, **{"class": name})
 
     def promise(metric: Metric, measure: Callable[..., Statistic | Missing], *, presupposing: bool = True) -> _Promise:
-        claim = Claim(metric.name, own)
-        return _Promise(claim, partial(measure, number=number), number if presupposing else None)
+        return _Promise(Claim(metric.name, own), partial(measure, number=number), number if presupposing else None)
 
     yield promise(RECALL_DROP, ByClass.recall_drop)
     yield promise(FALSE_NAMING, ByClass.false_naming_increase, presupposing=False)
     yield promise(NEGATIVE, ByClass.negative_flips)
     if scope:
         return
-    yield promise(POSITIVE, ByClass.positive_flips, presupposing=False)
+    yield _Promise(Claim(POSITIVE.name, own), partial(ByClass.positive_flips, number=number), compares=False)
     yield promise(ACCURACY_DROP, ByClass.accuracy_drop)
     yield promise(PRECISION_DROP, ByClass.precision_drop)
     for role in PAIR:
         for metric, measure in ((RECALL, ByClass.recall), (PRECISION, ByClass.precision), (ACCURACY, ByClass.accuracy)):
             claim = Claim(metric.name, tuple(sorted((*own, ("role", role.value)))))
-            yield _Promise(claim, partial(measure, number=number, role=role))
+            yield _Promise(claim, partial(measure, number=number, role=role), compares=False)
 
 
 def _scope(scope: Scope, **more: str) -> Scope:

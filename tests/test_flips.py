@@ -141,7 +141,7 @@ def test_beyond_the_ledgers_budget_the_same_are_named(world: World) -> None:
     [
         ("sure = []", "sure"),
         ("sure = [1.0]", "sure"),
-        ("sure = [0.5, 0.5]", "have one name"),
+        ("sure = [0.5, 0.5]", "must differ"),
         ("listed = -1", "listed"),
     ],
 )

@@ -7,17 +7,18 @@ import pytest
 
 import audit
 from audit import evidence, plan
-from audit.contracts import Context
+from audit.contracts import Context, Side
 from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.findings import Exact, Missing, PairedDifference, Proportion
 from audit.portion import Portion
+from audit.tasks.classification import Classification
 from audit.traces import Trace
-from audit.types import Role, TaskKind
+from audit.types import OutputKind, Role, TaskKind
 from checks.confusion import ByClass, confusion_matrix
 from checks.noise import NoiseSimilarity
 from checks.per_class import CELLS, MANY, PerClass
-from tests.world import CRITERION, Items, Scores, World, network
+from tests.world import CRITERION, SIDE, Items, Scores, World, network, weights
 
 #            0  0  0  0  1  1  1  2  2  2     labels
 REFERENCE = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
@@ -93,6 +94,26 @@ def test_near_ties_count_against_the_candidate() -> None:
     assert by_class().false_naming_increase(1) == PairedDifference(0, 0, 7)
 
 
+def test_a_near_tie_on_an_item_of_the_class_counts_as_not_naming_it() -> None:
+    # Both name the last item, "yield", so; rounding could make either name it "stop".
+    own = trace([0, 0, 1], [0, 0, 1], [0, 0, 1], also=(0, 0))
+    own.columns["right_candidate"][-1] = False  # as the worst rank says where ties count
+    view = ByClass(own, own, NAMES)
+    assert view.accuracy_drop(1) == PairedDifference(1, 0, 3)
+    assert isinstance(view.precision(1, Role.CANDIDATE), Missing)
+    assert view.precision(1, Role.REFERENCE) == Proportion(1, 1)
+
+
+def test_of_several_classes_that_rounding_could_put_first_it_could_be_any() -> None:
+    view = by_class(also=(-1, -2))
+    assert [view.confusion(2, other) for other in (0, 1)] == [Proportion(1, 3), Proportion(1, 3)]
+    task, labels = Classification(), np.zeros(3, np.int64)
+    out = np.asarray([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], np.float32)
+    side = Side({"output": out}, OutputKind.LOGITS, 1e-6)
+    assert task.compare(labels, side, side, adverse=True)["also_candidate"].tolist() == [-2, 1, -1]
+    assert task.compare(labels, side, side)["also_candidate"].tolist() == [-1, -1, -1]
+
+
 def test_what_has_no_items_is_missing_by_name() -> None:
     own = trace([0, 0, 1], [0, 0, 1], [0, 0, 1])
     view = ByClass(own, own, NAMES)
@@ -102,6 +123,7 @@ def test_what_has_no_items_is_missing_by_name() -> None:
     assert isinstance(found := view.precision(2, Role.CANDIDATE), Missing)
     assert found.reason == "never-named"
     assert isinstance(view.precision_drop(2), Missing)
+    assert isinstance(view.worst_recall_drop(), Missing)
     alone = trace([0, 0], [0, 0], [0, 0])
     assert isinstance(ByClass(alone, alone, ("stop",)).false_naming_increase(0), Missing)
 
@@ -140,8 +162,8 @@ def forgetful(world: World, *, rare: int = 60, forgotten: int = 30) -> None:
     scores = Scores(labels, own, other)
     x, y = scores.arrays()
     np.savez(world.data, x=x, y=y, classes=np.asarray(SIGNS))
-    for path, weights in zip((world.reference, world.candidate), scores.networks(), strict=True):
-        network(path, weights)
+    for path, own in zip((world.reference, world.candidate), scores.networks(), strict=True):
+        network(path, own)
 
 
 def test_a_forgotten_class_fails_by_its_name_and_no_average_shows_it(world: World) -> None:
@@ -181,8 +203,8 @@ def test_a_class_that_the_reference_never_finds_is_lost_by_nobody_and_proves_not
     own[np.arange(len(labels)), np.where(labels == 3, 0, labels)] = 200
     scores = Scores(labels, own, own)
     scores.save(world.data)
-    for path, weights in zip((world.reference, world.candidate), scores.networks(), strict=True):
-        network(path, weights)
+    for path, own in zip((world.reference, world.candidate), scores.networks(), strict=True):
+        network(path, own)
     part = decided(looked(world, limit("per_class.recall_drop@class=*")), "per_class.recall_drop@class=3")
     assert (part.verdict, part.reason) == ("NOT EVALUATED", "reference-floor")
     assert "recall of class '3', 0.00 %" in part.detail
@@ -213,6 +235,24 @@ def test_under_conditions_that_others_show_and_without_a_pass_more(tmp_path: Pat
     }
     assert len(drops) == 3 * len(SIGNS)
     assert all(finding.missing is None and finding.estimate == 0 for finding in drops)
+
+
+@pytest.mark.parametrize("more", ["", "only_where_reference_holds = true\n"])
+@pytest.mark.parametrize("metric", ["recall_drop", "false_naming_increase", "negative_flips"])
+def test_networks_that_noise_drives_to_one_class_keep_no_limit_there(world: World, metric: str, more: str) -> None:
+    drawn = np.zeros((3, SIDE, SIDE, 4), np.float32)
+    drawn[2, -1, :, 0] = 2000.0  # pixels that are black but for noise
+    x, y = world.items.arrays()
+    x[:, -1, :, 2] = 0
+    np.savez(world.data, x=x, y=y, classes=np.asarray(SIGNS))
+    for path in (world.reference, world.candidate):
+        network(path, weights() + drawn.reshape(-1, 4))
+    unit = "%" if metric == "negative_flips" else "points"
+    criterion = limit(f"per_class.{metric}@class=*,level=8/255,noise=uniform", 20.0, unit, more)
+    body = looked(world, criterion, "\n[settings.noise]\nuniform = [8]\ngaussian = []\n", "noise per_class")
+    parts = [part for part in body.decisions if part.claim.startswith("per_class")]
+    assert {(part.verdict, part.reason) for part in parts} == {("NOT EVALUATED", "reference-floor")}
+    assert body.verdict.overall == "NOT EVALUATED"
 
 
 def test_what_is_left_out_of_a_partial_run_is_missing_where_it_was_promised(world: World) -> None:
@@ -266,3 +306,10 @@ def test_of_very_many_classes_only_some_are_looked_at_one_by_one() -> None:
 @pytest.mark.parametrize("task", [TaskKind.REGRESSION, TaskKind.SEGMENTATION, TaskKind.CONTROL])
 def test_of_other_tasks_nothing_is_promised(task: TaskKind, tmp_path: Path) -> None:
     assert PerClass().ask(Context(("a", "b"), task=task)).claims == ()
+
+
+def test_a_class_without_a_name_is_refused(world: World) -> None:
+    x, y = Items().arrays()
+    np.savez(world.data, x=x, y=y, classes=np.asarray(["stop", "", "speed", "other"]))
+    with pytest.raises(AuditError, match="class 1 has an empty name"):
+        looked(world, limit("per_class.recall_drop@class=*"))

@@ -342,6 +342,25 @@ def test_a_limit_where_possible_is_left_out_by_name_where_nothing_is_said(world:
     assert f"{claim}: limited by the policy, and not possible with the data given" in body.not_covered
 
 
+@pytest.mark.parametrize("scope", ["attribute=weather,value=Rain", "attribute=wether,value=rain"])
+def test_a_slice_that_is_misspelt_is_no_slice_that_is_not_possible(rainy: World, scope: str) -> None:
+    with pytest.raises(AuditError, match="names no claim of this audit"):
+        audited(looking(rainy, policy=limit(DROP.format(scope), more=POSSIBLE)))
+
+
+def test_of_a_slice_the_plan_counts_its_own_items(rainy: World, invoke: Command) -> None:
+    described(rainy, weather=weather(), site=["north", "south"] * (len(weather()) // 2))
+    looking(rainy, policy=limit(DROP.format(RAIN)) + limit(DROP.format("attribute=site+weather,value=north+dry")))
+    result = invoke("plan", rainy.audit, "--json")
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    counts = {each["claim"]: each["n"] for each in told["criteria"] if each["claim"].startswith("slices.")}
+    assert counts == {
+        DROP.format(RAIN): weather().count("rain"),
+        DROP.format("attribute=site+weather,value=north+dry"): weather()[::2].count("dry"),
+    }
+
+
 def test_settings_on_attributes_take_no_excuse_from_other_checks(rainy: World) -> None:
     """What the other checks could promise elsewhere is known all the same."""
     settings = '\n[settings.slices]\nattributes = ["weather"]\n'

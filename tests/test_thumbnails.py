@@ -63,19 +63,26 @@ def test_a_picture_that_is_another_item_is_not_shown(world: World) -> None:
     assert len(pictures(world.out / "certificate.html")) == 9
 
 
+def _header(shape: str, descr: str = "|u1") -> bytes:
+    """The beginning of a file that claims to hold such an array."""
+    told = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00v\x00" + told.encode()
+
+
+def _zipped() -> bytes:
+    content = io.BytesIO()
+    np.savez(content, x=np.zeros((1, 3, 4, 4), np.uint8))
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"no array",
-        b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (999999999, 3, 999, 999), }".ljust(
-            128
-        ),
-        b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1, 3, 1, 1), }".ljust(128)
-        + b"\n" * 9,
+        b"", b"no array", _header("(999999999, 3, 999, 999)"), _header("(1, 3, 1, 1)", "|O") + b"\n" * 9, _zipped(),
+        _header("(1, 3, 0, 5)"), _header("(0, 3, 4, 4)"), _header("(1099511627776, 1, 0, 1)"), _header("(1, 3,"),
     ],
-    ids=["empty", "text", "claims to be large", "objects"],
-)
+    ids=["empty", "text", "large", "objects", "zip", "no pixels", "no items", "many items without any", "torn"],
+)  # fmt: skip
 def test_what_is_no_array_of_items_is_no_picture(world: World, content: bytes) -> None:
     looked(of(world, turned()))
     (world.out / thumbnails.FILE).write_bytes(content)
@@ -96,3 +103,28 @@ def test_a_run_without_exemplars_leaves_no_pictures_of_an_earlier_one(world: Wor
     (world.out / thumbnails.FILE).write_bytes(b"left")
     assert audit.run(world.audit, pdf=False).evidence.body == body
     assert not (world.out / thumbnails.FILE).exists()
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_of_modules_in_memory_data_can_be_private_too(tmp_path: Path, private: bool) -> None:
+    import torch
+
+    class Turning(torch.nn.Module):
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :, 0, 0].roll(self.by, 1)
+
+    x, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), np.arange(40) % 3
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        'format = "prune-audit/policy/1"\nid = "p"\nalpha = 0.05\nchecks = ["integrity", "accuracy", "flips"]\n'
+    )
+    audit.compare(
+        Turning(0), Turning(1), (x, y), policy_name=str(policy), out=tmp_path / "out", device="cpu", pdf=False,
+        private=private,
+    )  # fmt: skip
+    assert (tmp_path / "out" / thumbnails.FILE).exists() is not private
+    assert bool(pictures(tmp_path / "out" / "certificate.html")) is not private

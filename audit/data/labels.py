@@ -25,7 +25,9 @@ def check(labels: NDArray[np.int64], classes: int, name: str) -> None:
 
 
 def check_names(names: Sequence[str], name: str) -> tuple[str, ...]:
-    """The names; raises AuditError where one occurs twice."""
+    """The names; raises AuditError where one occurs twice, or is empty."""
+    if "" in names:
+        raise AuditError(f"{name}: class {list(names).index('')} has an empty name", "Give every class a name.")
     if len(set(names)) < len(names):
         raise AuditError(f"{name}: a class name occurs twice", "Give every class its own name.")
     return tuple(names)

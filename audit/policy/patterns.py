@@ -8,8 +8,10 @@ from audit.types import Claim
 
 ANY = "*"
 LIST = "$"
-NAMED_BY_DATA = frozenset({"attribute", "set", "shift", "value"})
-"""Keys of a scope whose values are names that the user gave to data, or to what is said of them."""
+NAMED_BY_DATA = frozenset({"set", "shift"})
+"""Keys of a scope whose values are names that the user gave to data."""
+SAID = frozenset({"attribute", "value"})
+"""Keys whose values are names of what the user says of items; where nothing is said, they stand for themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,13 @@ class Pattern:
         )
 
     def resembles(self, claim: Claim) -> bool:
-        """Whether a claim is meant but for the name of its data set, which is the user's.
+        """Whether a claim is meant but for the name of its data set, or of what is said of it, which is the user's.
 
         >>> Pattern.parse("accuracy.drop@shift=night").resembles(Claim.parse("accuracy.drop@shift=shifted"))
         True
         """
-        own = tuple((key, ANY if key in NAMED_BY_DATA else value) for key, value in self.claim.scope)
+        unsaid = {key for key, value in claim.scope if key in SAID and value == key}
+        own = tuple((key, ANY if key in NAMED_BY_DATA | unsaid else value) for key, value in self.claim.scope)
         return Pattern(Claim(self.claim.metric, own)).matches(claim)
 
 

@@ -104,7 +104,8 @@ class Classification:
         where a probability was rounded to 0. SCORES of both, NaN where they need logits and there are none.
         `named_*` is the class that is named, `brier_*` the Brier score Σ(p − y)²/2, in [0, 1], `log_loss_*` that of
         the label, in nats, and `margin_*`, in [0, 1], the largest probability less the next one: all of labelled items
-        alone, as is `label`. `also_*`, -1 unless `adverse`: another class that the runtime could put first.
+        alone, as is `label`. `also_*`, -1 unless `adverse`: another class that the runtime could put first, -2 for
+        several.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -236,13 +237,15 @@ def _named(labels: NDArray[np.int64], pair: Sequence[Side], soft: Sequence[_Soft
 
 
 def _also(out: NDArray[np.float32], noise: float | None) -> NDArray[np.int32]:
-    """The class that the runtime's noise could put first as well [N]; -1 where there is none, or noise is not asked."""
+    """The class that the runtime's noise could put first as well [N]; -2 for several; -1 for none, or without noise."""
     found = np.full(len(out), -1, np.int32)
     if noise is not None:
         near, _ = _near_ties(out, noise)
-        rest = out[near].copy()
-        rest[np.arange(len(rest)), rest.argmax(axis=1)] = -np.inf
-        found[near] = rest.argmax(axis=1)
+        tied = out[near]
+        first, rows = tied.argmax(axis=1), np.arange(len(tied))
+        within = tied >= (tied.max(axis=1) - _reach(np.abs(tied).max(axis=1, initial=0.0), noise))[:, None]
+        within[rows, first] = False
+        found[near] = np.where(within.sum(axis=1) > 1, -2, within.argmax(axis=1))
     return found
 
 

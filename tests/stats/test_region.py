@@ -64,7 +64,8 @@ def row_by_row(region: Region, nuisance: NDArray[np.float64]) -> list[float]:
     for q in nuisance.tolist():
         others = binom(region.n - region.gains, min((q + region.limit) / (1.0 - q), 1.0))
         share = others.cdf(region.harms - 1) if region.few_harms else others.sf(region.harms - 1)
-        found.append((binom.pmf(region.gains, region.n, q) * share).sum() + 2.0 * math.exp(-RARE))
+        mass = np.exp(binom.logpmf(region.gains, region.n, q))
+        found.append((mass * share).sum() + 2.0 * math.exp(-RARE))
     return found
 
 
