@@ -149,12 +149,11 @@ def compare(
 
     The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
     `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); `further` data
-    sets have names such as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is
-    what the candidate was converted from. `task` has the keys of [task] in an audit file; items that are no images need
-    their `bounds`, the least and the greatest value of each feature, or of all. A module that torch cannot export is
-    identified by its weights alone: its audit cannot be accepted, nor resumed. Of
-    `private` data no item is shown. Raises AuditError for anything that
-    cannot be used.
+    sets have names such as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is what the candidate was
+    converted from. `task` has the keys of [task] in an audit file; items that are no images need their `bounds`, the
+    least and the greatest value of each feature, or of all. A module that torch cannot export is identified by its
+    weights alone: its audit cannot be accepted, nor resumed. Of `private` data no item is shown. Raises AuditError for
+    anything that cannot be used.
     """
     runtime.prepare()
     modules = {

@@ -40,7 +40,7 @@ class ByClass:
 
     def precision(self, number: int, role: Role) -> Share | Missing:
         """Of the items that the model names so, those of the class; of a trace in which every item is seen once."""
-        named = names(self.trace, number, role)
+        named = named_so(self.trace, number, role)
         if not named.any():
             return Missing("never-named", f"the {role} names no item {self.names[number]!r}")
         own = self.trace.of_rows(named, "label")
@@ -48,7 +48,7 @@ class ByClass:
 
     def accuracy(self, number: int, role: Role) -> Share:
         """Of all items, those of which the model says rightly whether they are of the class."""
-        return share(self.trace, names(self.trace, number, role) == self._of(number))
+        return share(self.trace, named_so(self.trace, number, role) == self._of(number))
 
     def recall_drop(self, number: int) -> Change | Missing:
         """Recall of the reference minus that of the candidate."""
@@ -59,7 +59,7 @@ class ByClass:
 
     def accuracy_drop(self, number: int) -> Change:
         """Accuracy of the reference, one against the rest, minus that of the candidate."""
-        right = [names(self.trace, number, role) == self._of(number) for role in PAIR]
+        right = [named_so(self.trace, number, role) == self._of(number) for role in PAIR]
         return paired(self.trace, *right)
 
     def precision_drop(self, number: int) -> Exact | Missing:
@@ -92,7 +92,7 @@ class ByClass:
     def confusion(self, number: int, named: int) -> Share | Missing:
         """Of the items of a class, those that the candidate takes for another."""
         own = self._items(number)
-        return own if isinstance(own, Missing) else share(own, names(own, named, Role.CANDIDATE))
+        return own if isinstance(own, Missing) else share(own, named_so(own, named, Role.CANDIDATE))
 
     def confusion_increase(self, number: int, named: int) -> Change | Missing:
         """The same, less those that the reference takes for it."""
@@ -130,7 +130,7 @@ class ByClass:
         return self.trace.of_rows(own, *_COLUMNS)
 
 
-def names(trace: Trace, number: int, role: Role) -> Bools:
+def named_so(trace: Trace, number: int, role: Role) -> Bools:
     """Whether a model names each row so, near ties against the candidate where the trace counts them.
 
     Of an item of the class that is against naming it so; of another item it is for it.
@@ -151,4 +151,4 @@ def confusion_matrix(trace: Trace, role: Role, classes: int) -> NDArray[np.int64
 
 
 def _more_named(trace: Trace, number: int) -> Change:
-    return paired(trace, names(trace, number, Role.CANDIDATE), names(trace, number, Role.REFERENCE))
+    return paired(trace, named_so(trace, number, Role.CANDIDATE), named_so(trace, number, Role.REFERENCE))

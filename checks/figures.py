@@ -1,4 +1,4 @@
-"""Words for the figures of calibration: metrics that are counted, and claims of a metric in a scope."""
+"""Words for the figures of calibration, and for shares as the scopes of claims write them."""
 
 import math
 

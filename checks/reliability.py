@@ -110,10 +110,9 @@ def ece_increase_bound(reference: Answers, candidate: Answers) -> float:
     d = confidence − right of an item, the candidate's error is the mean of u, d with the sign of its bin's sum: biased
     upwards. The reference's is bounded from below by the mean of v, d with the sign of the sum over those items of its
     bin that come before it: any sign does that does not hang on what comes later, and the errors of v form a
-    martingale. The
-    bound is mean(u − v) + z·sd(u − v)/√n. A bootstrap of the difference keeps the bias and misses far too often; signs
-    from all other items are correlated, which sd does not see. Raises ValueError below 200 items, or where the two are
-    not as many.
+    martingale. The bound is mean(u − v) + z·sd(u − v)/√n. A bootstrap of the difference keeps the bias and misses far
+    too often; signs from all other items are correlated, which sd does not see. Raises ValueError below 200 items, or
+    where the two are not as many.
     """
     n, edges = len(reference), equal_width()
     if n < FEWEST or n != len(candidate):

@@ -313,3 +313,19 @@ def test_a_class_without_a_name_is_refused(world: World) -> None:
     np.savez(world.data, x=x, y=y, classes=np.asarray(["stop", "", "speed", "other"]))
     with pytest.raises(AuditError, match="class 1 has an empty name"):
         looked(world, limit("per_class.recall_drop@class=*"))
+
+
+def test_a_near_tie_that_only_a_rounded_gap_shows_could_be_any_class() -> None:
+    rng = np.random.default_rng(0)
+    out = (rng.normal(size=(4_000, 3)) * 30).astype(np.float32)
+    rows, first = np.arange(len(out)), out.argmax(axis=1)
+    out[rows, (first + 2) % 3] = -120
+    noise = 5.1
+    reach = 2 * (noise + 4 * np.finfo(np.float32).eps * np.abs(out).max(axis=1).astype(np.float64))
+    out[rows, (first + 1) % 3] = (out.max(axis=1) - reach).astype(np.float32)
+    side = Side({"output": out}, OutputKind.LOGITS, noise)
+    near, _ = Classification().near_ties(out, noise)
+    also = Classification().compare(np.zeros(len(out), np.int64), side, side, adverse=True)["also_candidate"]
+    assert near.sum() > 1_000
+    assert (np.isin(also, [-2, *range(3)]) == near).all()
+    assert ((also == -2) | (also == (first + 1) % 3))[near].all()

@@ -245,7 +245,8 @@ def _also(out: NDArray[np.float32], noise: float | None) -> NDArray[np.int32]:
         first, rows = tied.argmax(axis=1), np.arange(len(tied))
         within = tied >= (tied.max(axis=1) - _reach(np.abs(tied).max(axis=1, initial=0.0), noise))[:, None]
         within[rows, first] = False
-        found[near] = np.where(within.sum(axis=1) > 1, -2, within.argmax(axis=1))
+        # None, where rounding the gap brought it within reach: then it could be any, for nobody says which.
+        found[near] = np.where(within.sum(axis=1) == 1, within.argmax(axis=1), -2)
     return found
 
 
