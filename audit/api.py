@@ -138,6 +138,7 @@ def compare(
     task: Mapping[str, object] | None = None,
     bounds: tuple[Ends, Ends] | None = None,
     preprocessing: Preprocessing | None = None,
+    layer: str = "",
     declared_accuracy: float | None = None,
     device: str = "auto",
     out: str | Path = DEFAULT_OUT,
@@ -151,9 +152,9 @@ def compare(
     `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); `further` data
     sets have names such as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is what the candidate was
     converted from. `task` has the keys of [task] in an audit file; items that are no images need their `bounds`, the
-    least and the greatest value of each feature, or of all. A module that torch cannot export is identified by its
-    weights alone: its audit cannot be accepted, nor resumed. Of `private` data no item is shown. Raises AuditError for
-    anything that cannot be used.
+    least and the greatest value of each feature, or of all. What the modules named `layer` in all but the origin give
+    is compared too. A module that torch cannot export is identified by its weights alone: its audit cannot be accepted,
+    nor resumed. Of `private` data no item is shown. Raises AuditError for anything that cannot be used.
     """
     runtime.prepare()
     modules = {
@@ -167,7 +168,9 @@ def compare(
     sets = {DataRole.TEST.value: data, **_further(further or {})}
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(
-        lambda: subjects.of_objects(given, sets, preprocessing or Preprocessing(), device, form, private=private),
+        lambda: subjects.of_objects(
+            given, sets, preprocessing or Preprocessing(), device, form, layer=layer, private=private
+        ),
         Terms(policy_name, declared_accuracy),
         Path(),
     )

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Side, Task
+from audit.contracts import Task
 from audit.findings import Missing
-from audit.traces import Columns
+from audit.traces import Columns, Side
 from audit.types import OutputKind, Role
 
 _PLAIN, _ADVERSE = "plain.", "adverse."  # how the names of stored pair columns begin

@@ -17,13 +17,13 @@ from audit.findings import Finding, Metric, Missing
 from audit.gradients import Gradients, Victim
 from audit.parity import Parity
 from audit.structure import Structure
-from audit.traces import Columns, Trace
+from audit.traces import Columns, Side, Trace
 from audit.types import PAIR, Claim, DataName, DataRole, OutputKind, Role, Scope, TaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from audit.models.adapter import Preprocessing
+    from audit.models.adapter import Preprocessing, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,16 @@ class Model(Protocol):
         """What keeps an audit of this model from being accepted, one sentence each."""
         ...
 
+    @property
+    def watched(self) -> "Watched | None":
+        """The layer that is to be watched, None where none is named."""
+        ...
+
     def __call__(self, x: "Tensor", /) -> "Tensor": ...
+
+    def watch(self, x: "Tensor", /) -> tuple["Tensor", "Tensor"]:
+        """The same outputs, and the values of the watched layer float32 [N, D], of one pass."""
+        ...
 
     def structure(self) -> Structure | Missing:
         """What its weights really are; Missing where that cannot be told."""
@@ -194,18 +203,6 @@ class Aimed(Probe, Protocol):
     def attack(self, batch: Batch, rng: Rng, victim: Victim, /) -> Perturbed: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One model's observations of a probe: what it left, what its outputs are, and its runtime's noise.
-
-    `noise` is the largest difference, absolute, that the runtime itself made to an output of the same item.
-    """
-
-    columns: Columns
-    kind: OutputKind
-    noise: float = 0.0
-
-
 class Task(Protocol):
     """What is kept of an output, and how the outputs of two models are compared.
 
@@ -246,6 +243,12 @@ class LedgerView(Protocol):
 
     def probabilities(self, probe: Probe, role: Role, /) -> NDArray[np.float64] | Missing:
         """Of every class, in the order of the rows of the probe's traces [rows, K]; Missing where they are not kept."""
+        ...
+
+    def layers(
+        self, probe: Probe, other: Role, /
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]] | Missing:
+        """What the watched layers of the reference and of another give for some items, [n, D] and [n, E], in parts."""
         ...
 
     def attribute(self, probe: Probe, name: str, /) -> NDArray[np.uint16] | Missing:
@@ -300,7 +303,8 @@ class Context:
     divide each channel by, in pixels of [0, 1], where they declare the same, else (). Of the models `without_gradients`
     none can be had; it is filled in where a check asks for `gradients`. `conditions` are those of labelled items, under
     noise, corruption or shift, that other checks of the same audit show: a check may look at these without asking.
-    `attributes` are what is said of the test items, by name, in their stored order.
+    `attributes` are what is said of the test items, by name, in their stored order. `watched` are the models of which
+    a layer is named, to be looked at as well.
     """
 
     classes: tuple[str, ...]
@@ -314,6 +318,7 @@ class Context:
     without_gradients: tuple[Role, ...] = ()
     conditions: tuple[Condition, ...] = ()
     attributes: tuple[Attribute, ...] = ()
+    watched: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from audit.records import (
     ModelRecord,
     StructureRecord,
     Tool,
+    WatchedRecord,
 )
 from audit.structure import Structure
 from audit.subjects import Look, Subjects, Terms, batch_of
@@ -41,7 +42,8 @@ def plan_of(
     classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
     # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
     batch = batch_of(Look.of(subjects.data[DataRole.TEST]), subjects.preprocessing)
-    chunk = sizes.chunk_of(batch, sizes.FLOAT * outputs)
+    watched = max(0 if model.watched is None else model.watched.values for model in subjects.models.values())
+    chunk = sizes.chunk_of(batch, sizes.FLOAT * (outputs + watched))
     items = {str(name): len(source.manifest.ids) for name, source in subjects.data.items()}
     stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget)
     frame = plan.Frame(subjects.task, subjects.outputs, chunk, batch, stored)
@@ -113,6 +115,7 @@ def _model_record(model: Model, terms: Terms, asked: Asked, gradients: Gradients
             item=preprocessing.item,
             dtype=preprocessing.dtype,
             features=None if preprocessing.features is None else FeaturesRecord(**asdict(preprocessing.features)),
+            watched=None if model.watched is None else WatchedRecord(**asdict(model.watched)),
             outputs=terms.outputs.get(model.role, OutputKind.AUTO).value,
         ),
         runtime=dict(model.runtime),

@@ -75,8 +75,9 @@ class Job(ABC):
     @property
     def waiting(self) -> int:
         """Bytes of what it leaves that wait in memory until their chunk ends."""
-        rows = min(self._chunk, self._items) * self.probe.draws
-        return rows * sizes.row_bytes(self._record.kept, self._shared.plan.plan.outputs, len(self._shown))
+        rows, fixed = min(self._chunk, self._items) * self.probe.draws, self._shared.plan
+        watched = fixed.watched_values(self._record)
+        return rows * sizes.row_bytes(self._record.kept, fixed.plan.outputs, len(self._shown), watched)
 
     @property
     def expected(self) -> int:

@@ -19,7 +19,7 @@ from audit.contracts import Batch, Model, Probe, Task
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.gradients import Victim
-from audit.perturbing import BrokenProbeError, Scratch, Verified, target_of
+from audit.perturbing import WATCHED, BrokenProbeError, Scratch, Verified, target_of, untouched
 from audit.randomness import PhiloxRng
 from audit.traces import Columns
 from audit.types import Role
@@ -73,17 +73,26 @@ class Lane:
     def _drawn(self, verified: Verified, batch: Batch, roles: Sequence[Role]) -> Drawn:
         with self.attacking(verified.probe) if verified.victim is not None else nullcontext():
             made = verified.perturb(batch)
-        return Drawn(made.columns, made.changed, {role: self._outputs(role, made.x, batch) for role in roles})
+        return Drawn(
+            made.columns, made.changed, {role: self._outputs(role, made.x, batch, verified.probe) for role in roles}
+        )
 
-    def _outputs(self, role: Role, x: "Tensor", batch: Batch) -> Columns:
-        out = self.models[role](x)
+    def _outputs(self, role: Role, x: "Tensor", batch: Batch, probe: Probe) -> Columns:
+        """What is left of a model, of one pass."""
+        model = self.models[role]
+        if model.watched is None or not untouched(probe):
+            return self.task.observe(self._checked(model(x), role, batch), batch)
+        out, values = model.watch(x)
+        return {**self.task.observe(self._checked(out, role, batch), batch), WATCHED: values.numpy()}
+
+    def _checked(self, out: "Tensor", role: Role, batch: Batch) -> "Tensor":
         if out.shape != (len(batch.ids), *self.outputs):
             raise AuditError(
                 f"{role}: gave outputs of shape {tuple(out.shape)} for {len(batch.ids)} items, "
                 f"not {(len(batch.ids), *self.outputs)}",
                 "Its outputs change shape with the input; export the network with outputs of one shape.",
             )
-        return self.task.observe(out, batch)
+        return out
 
     def _own(self, probe: Probe) -> Verified:
         """The probe as this lane alone uses it, with the random numbers of its family."""

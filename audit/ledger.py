@@ -92,13 +92,15 @@ class Ledger:
         with self._appending:  # chunks are stored while probes fail
             append_line(self.folder / MANIFEST, lines)
 
-    def get(self, key: str) -> Columns:
-        """An observation's columns; raises AuditError when it is missing, foreign or damaged."""
+    def get(self, key: str, without: str = "") -> Columns:
+        """An observation's columns, but for one; raises AuditError when it is missing, foreign or damaged."""
         if key not in self._seals:
             raise AuditError(f"{_path(self.folder, key)}: not in the ledger", "Run the audit again to measure it.")
         content = _sealed_bytes(self.folder, key, self._seals[key])
         try:
-            table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
+            file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
+            wanted = [name for name in file.schema_arrow.names if name != without]
+            table = file.read(columns=wanted, use_threads=False)
         except pa.ArrowException as error:
             raise AuditError(
                 f"{_path(self.folder, key)}: is no observation", "Delete the ledger, run again."
@@ -107,9 +109,9 @@ class Ledger:
             raise AuditError(f"{_path(self.folder, key)}: is another observation", "Delete it and run the audit again.")
         return {name: _to_numpy(table[name].combine_chunks()) for name in table.column_names}
 
-    def gather(self, keys: Iterable[str]) -> Columns:
-        """Several chunks, joined in the given order; raises AuditError where one is missing."""
-        parts = [self.get(key) for key in keys]
+    def gather(self, keys: Iterable[str], without: str = "") -> Columns:
+        """Several chunks, joined in the given order, but for one column; raises AuditError where one is missing."""
+        parts = [self.get(key, without) for key in keys]
         if (
             len({tuple((name, values.dtype.str, values.shape[1:]) for name, values in part.items()) for part in parts})
             > 1

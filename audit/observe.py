@@ -22,7 +22,7 @@ from audit.jobs import Job, KeepComparisons, KeepOutputs, Shared
 from audit.lanes import Lane, Wanted, side_by_side
 from audit.ledger import Ledger
 from audit.parity import Parity
-from audit.perturbing import target_of
+from audit.perturbing import target_of, untouched
 from audit.plan import PlanFile
 from audit.repeatability import Beginning
 from audit.types import DataName, DataRole, OutputKind, Role
@@ -76,8 +76,7 @@ class Observer:
         records = [self.plan.record_of(probe) for probe in compared]
         to_come = sum(len(self.plan.shown(r)) * self.plan.dataset(r.data).items * r.draws for r in records)
         jobs = self.run(whole, to_come=to_come)
-        untouched = [job for job in jobs if job.probe.data == DataRole.TEST and not job.probe.min_effect]
-        clean = next((job for job in untouched if not job.failed), None)
+        clean = next((job for job in jobs if untouched(job.probe) and not job.failed), None)
         self._keep_parity(clean)
         if compared:
             self.run(compared)

@@ -13,12 +13,16 @@ from audit.contracts import Aimed, Batch, Perturbed, Probe, Rng
 from audit.findings import Missing
 from audit.gradients import Victim
 from audit.traces import Columns
-from audit.types import Role
+from audit.types import DataRole, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RESERVED = frozenset({"id", "draw", "label", "output"})
+    from audit.evidence import ProbeRecord
+
+WATCHED = "watched"
+"""The column of what a watched layer gave."""
+RESERVED = frozenset({"id", "draw", "label", "output", WATCHED})
 """Columns that the engine and the task write; no probe may."""
 
 
@@ -39,6 +43,11 @@ def bounds_of(probe: Probe) -> tuple[float, float]:
     if not -math.inf < low <= 0.0 < 1.0 <= high < math.inf:
         raise ValueError(f"probe {probe.name!r} has bounds {low} and {high}, which must hold [0, 1]")
     return float(low), float(high)
+
+
+def untouched(probe: "Probe | ProbeRecord") -> bool:
+    """Whether it shows the test items as they are: the values of watched layers are kept of these."""
+    return probe.data == DataRole.TEST and not probe.min_effect
 
 
 def target_of(probe: Probe) -> Role | None:

@@ -1,6 +1,6 @@
 """From a ledger to evidence: join, measure, decide. A pure function of ledger, plan and policy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 
 from audit import comparisons, digest
 from audit.comparisons import Census, Settled, flags
-from audit.contracts import Probe, Side, Task
+from audit.contracts import Probe, Task
 from audit.data import manifest
 from audit.dataset import Ids
 from audit.errors import AuditError
 from audit.evidence import ProbeRecord
 from audit.findings import Missing
 from audit.inspections import Inspections
-from audit.perturbing import RESERVED
+from audit.perturbing import RESERVED, WATCHED, untouched
 from audit.tasks.classification import Classification, probabilities
-from audit.traces import Cache, Columns, Trace
+from audit.traces import Cache, Columns, Side, Trace
 from audit.types import OutputKind, Role
 
 _AGAIN = "Delete the ledger and run the audit again."
 _KEPT = 3
 """Observations that stay in memory: each is joined once."""
+Floats = NDArray[np.float32]
 _LEFT_OUT = Missing("skipped", "the check that shows these inputs was left out")
 
 
@@ -92,6 +93,25 @@ class View(Inspections):
             return side
         rows = self._rows(side.columns, record)
         return probabilities(side.columns["output"][rows], side.kind)
+
+    def layers(self, probe: Probe, other: Role, /) -> Iterator[tuple[Floats, Floats]] | Missing:
+        """What the watched layers of the reference and of another gave, chunk by chunk: the whole may be too large."""
+        trace = self.trace(probe, other)  # with it both were found to have seen the same items, in one order
+        if isinstance(trace, Missing):
+            return trace
+        record, pair = self.plan.record_of(probe), (Role.REFERENCE, other)
+        if record.kept != "outputs" or not untouched(record):
+            return Missing("not-kept", "of this probe the ledger holds no values of layers")
+        if blind := [role for role in pair if self.plan.model(role).adapter.watched is None]:
+            return Missing("no-layer", f"no layer of the {blind[0]} is named")
+        return zip(*(self._watched(role, record) for role in pair), strict=True)
+
+    def _watched(self, role: Role, probe: ProbeRecord) -> Iterator[Floats]:
+        for key in self.plan.keys(role, probe):
+            columns = self.ledger.get(key)
+            if WATCHED not in columns:
+                raise AuditError(f"of the {role} the ledger holds no values of its layer", _AGAIN)
+            yield columns[WATCHED]
 
     def ids(self, probe: Probe, /) -> Ids | Missing:
         """Digests of the items of the probe's traces, in their order."""
@@ -183,7 +203,7 @@ class View(Inspections):
         if failure is not None:
             self._counted[role, probe] = failure
             return failure
-        columns = self.ledger.gather(self.plan.keys(role, record))
+        columns = self.ledger.gather(self.plan.keys(role, record), without=WATCHED)
         found = flags(self.task, columns["output"], self._parity(role).noise, columns["label"])
         self._counted[role, probe] = Census.of_flags(found)
         return _Left(columns, found["turning"])
@@ -244,9 +264,7 @@ class View(Inspections):
         reference, second = (sides[role].columns for role in pair)
         for name in reference.keys() - {"output"}:  # what a probe made is the same for both, or they saw other inputs
             if name not in second or not np.array_equal(reference[name], second[name], equal_nan=name not in RESERVED):
-                raise AuditError(
-                    f"the models' observations differ in {name!r}", "Delete the ledger and run the audit again."
-                )
+                raise AuditError(f"the models' observations differ in {name!r}", _AGAIN)
         rows = self._rows(reference, probe)
         labels = reference["label"][rows]
         chosen = [replace(side, columns={"output": side.columns["output"][rows]}) for side in sides.values()]
@@ -316,12 +334,9 @@ class View(Inspections):
         ids, labels = columns["id"][::draws], columns["label"][::draws]
         whole = len(columns["id"]) == len(ids) * draws
         if not whole or not np.array_equal(columns["draw"], np.tile(np.arange(draws), len(ids))):
-            raise AuditError(f"probe {probe.name!r}: its draws are not complete", "Delete the ledger and run again.")
+            raise AuditError(f"probe {probe.name!r}: its draws are not complete", _AGAIN)
         if manifest.digest_of(ids, manifest.labels_of(labels)) != self.plan.dataset(probe.data).sha256:
-            raise AuditError(
-                "the items in the ledger differ from the data set of this audit",
-                "Delete the ledger and run the audit again.",
-            )
+            raise AuditError("the items in the ledger differ from the data set of this audit", _AGAIN)
         order = self._order(ids.tobytes())
         rows: NDArray[np.intp] = (order[:, None] * draws + np.arange(draws)).reshape(-1)
         return rows

@@ -16,7 +16,7 @@ from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Kept, PartialRecord, Parties, PlanRecord, PolicyRecord, ProbeRecord
 from audit.findings import Metric, Missing
-from audit.perturbing import bounds_of, target_of
+from audit.perturbing import bounds_of, target_of, untouched
 from audit.records import DataName, DataRecord, ModelRecord, Record, RoleName, Sha256, TaskRecord, Tool
 from audit.storage import exists, require_free, write_atomic
 from audit.types import Claim, DataRole, Role, role_of
@@ -180,8 +180,13 @@ class PlanFile(Record):
     def shown(self, probe: ProbeRecord) -> tuple[Role, ...]:
         """The models that see a probe: of an origin nobody asks more than what it answers to the items as they are."""
         roles = tuple(Role(model.role) for model in self.models)
-        clean = probe.data == DataRole.TEST.value and not probe.min_effect and probe.kept == "outputs"
+        clean = untouched(probe) and probe.kept == "outputs"
         return roles if clean else tuple(role for role in roles if role is not Role.ORIGIN)
+
+    def watched_values(self, probe: ProbeRecord) -> int:
+        """Values of watched layers that all models together leave of an item under a probe."""
+        found = [self.model(role).adapter.watched for role in self.shown(probe)] if untouched(probe) else []
+        return sum(each.values for each in found if each is not None)
 
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
         """Observation keys of one model under one probe, chunk by chunk.

@@ -48,6 +48,7 @@ def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, Plan
     context = Context(
         names, opened.roles, data, kind, chance, test.shape, images=images, std=std,
         attributes=test.manifest.attributes,
+        watched=tuple(role for role, model in opened.models.items() if model.watched is not None),
     )  # fmt: skip
     skipped = () if opened.partial is None else opened.partial.skipped
     asked, gradients = plan.ask(agreed.checks, context, skipped), {}
@@ -73,6 +74,7 @@ def context_of(fixed: PlanFile) -> Context:
     return Context(
         test.classes, roles, data, kind, test.chance, test.shape, images=images, std=std,
         without_gradients=_without(gradients), attributes=tuple(fixed.described(DataRole.TEST).values()),
+        watched=tuple(Role(model.role) for model in fixed.models if model.adapter.watched is not None),
     )  # fmt: skip
 
 

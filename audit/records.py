@@ -45,6 +45,13 @@ class FeaturesRecord(Record):
     high: tuple[float, ...]
 
 
+class WatchedRecord(Record):
+    """A layer whose values are looked at beside the outputs."""
+
+    layer: str
+    values: int = Field(description="of one item, images averaged over their height and width")
+
+
 class Adapter(Record):
     """How a model is fed and read, as declared in the audit file."""
 
@@ -56,6 +63,9 @@ class Adapter(Record):
     item: tuple[int, ...] = Field((), description="shape of one item where the network takes no image")
     dtype: Literal["auto", "float16", "float32", "float64", "uint8"] = "auto"
     features: FeaturesRecord | None = Field(None, description="the bounds by which shares become values again")
+    watched: WatchedRecord | None = Field(
+        None, exclude_if=lambda found: found is None, description="the layer that the audit file names, if it does"
+    )
     outputs: Literal["auto", "logits", "probabilities", "log-probabilities", "values"] = Field(
         description="declared, or settled from the observed outputs; auto where nothing could be settled"
     )

@@ -99,6 +99,7 @@ def rehearse(request: AuditFile, base: Path, *, trust_code: bool = False) -> Reh
                     frozenset(opened.roles) - {*fixed.shown(probe)},
                     None if probe.target is None else Role(probe.target),
                     probe.passes,
+                    fixed.watched_values(probe),
                 )
                 for probe in fixed.plan.probes
             ],

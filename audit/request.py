@@ -14,7 +14,7 @@ from audit.evidence import Parties
 from audit.models.adapter import Dtype, Layout, Preprocessing
 from audit.policy import available
 from audit.records import TaskRecord
-from audit.types import OutputKind, Role, TaskKind
+from audit.types import PAIR, OutputKind, Role, TaskKind
 
 IGNORED = 255
 """What masks commonly hold where nothing is to be named, as those of Pascal VOC do."""
@@ -60,6 +60,11 @@ class ModelEntry(Settings):
     arguments: dict[str, JsonValue] = Field({}, description="keyword arguments of the factory")
     output: str = Field("", description="the output that counts, where there are several")
     outputs: OutputKind = OutputKind.AUTO
+    layer: str = Field(
+        "",
+        description="a layer whose values are compared too, such as the last but one: of an ONNX file a value or a "
+        "node, else a module; of the reference and the candidate, or of none",
+    )
     classes: tuple[str, ...] = Field(
         (), description="names of the outputs in their order; they must be those of the other models and of the data"
     )
@@ -140,6 +145,17 @@ class AuditFile(Settings):
     )
     data: Data
     certificate: Parties = Parties()
+
+    @model_validator(mode="after")
+    def _layers_to_compare(self) -> "AuditFile":
+        named = {role for role, entry in self.models().items() if entry.layer}
+        if named and not named.issuperset(PAIR):
+            raise ValueError(
+                "a layer is compared with one of the other network: name one of the reference and one of the candidate"
+            )
+        if Role.ORIGIN in named:
+            raise ValueError("no layer of the origin is looked at: remove it")
+        return self
 
     def models(self) -> dict[Role, ModelEntry]:
         """The models that take part."""

@@ -7,6 +7,7 @@ from math import ceil, prod
 from audit.contracts import Probe
 from audit.errors import AuditError
 from audit.evidence import Kept
+from audit.perturbing import untouched
 from audit.types import DataName, DataRole
 
 CHUNK = 4096
@@ -50,13 +51,15 @@ def chunk_of(batch: int, left: int) -> int:
     return max(1, min(CHUNK, STORED // max(1, left)) // batch) * batch
 
 
-def row_bytes(kept: Kept, outputs: tuple[int, ...], roles: int) -> int:
+def row_bytes(kept: Kept, outputs: tuple[int, ...], roles: int, watched: int = 0) -> int:
     """What all models together leave of one row: their outputs, or of each but the reference a comparison.
 
-    `outputs` is the shape of what a model gives for one item.
+    `outputs` is the shape of what a model gives for one item; `watched` are the values of layers, of all models.
     """
     if kept == "outputs":
-        return roles * (FLOAT * prod(outputs) + (MASKED * prod(outputs[1:]) if len(outputs) > 1 else 0) + ROW)
+        return FLOAT * watched + roles * (
+            FLOAT * prod(outputs) + (MASKED * prod(outputs[1:]) if len(outputs) > 1 else 0) + ROW
+        )
     masks = SHARES + COUNTED * outputs[0] if len(outputs) > 1 else 0
     return (roles - 1) * (COMPARED + masks + ROW)
 
@@ -74,7 +77,7 @@ def kept(probes: Sequence[Probe], items: Mapping[str, int], outputs: int, budget
         if probe.data not in items:
             raise no_data(probe.data)
     own = [FLOAT * outputs * items[probe.data] * probe.draws for probe in probes]
-    clean = next((place for place, p in enumerate(probes) if p.data == DataRole.TEST and not p.min_effect), 0)
+    clean = next((place for place, probe in enumerate(probes) if untouched(probe)), 0)
     within = [total <= budget for total in accumulate(own)]
     fit = [size <= WHOLE and (place in (0, clean) or within[place]) for place, size in enumerate(own)]
     return tuple("outputs" if whole else "comparisons" for whole in fit)

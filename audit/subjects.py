@@ -185,9 +185,13 @@ def of_objects(
     device: str,
     form: Form = IMAGES,
     *,
+    layer: str = "",
     private: bool = False,
 ) -> Subjects:
-    """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y)."""
+    """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y).
+
+    `layer` is a module to be watched in all but an origin.
+    """
     from audit.models import memory
 
     runtime.require_one_onnxruntime()
@@ -195,11 +199,11 @@ def of_objects(
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)
     lanes, batch = runtime.lanes(with_torch=True), batch_of(Look.of(test), [adapted])
+    slot = Slot(
+        Role.REFERENCE, test.shape, adapted, device=device, threads=runtime.threads(lanes), batch=batch, task=task
+    )
     models = {
-        role: memory.of_module(
-            module,
-            Slot(role, test.shape, adapted, device=device, threads=runtime.threads(lanes), batch=batch, task=task),
-        )
+        role: memory.of_module(module, replace(slot, role=role, layer="" if role is Role.ORIGIN else layer))
         for role, module in modules.items()
     }
     return Subjects(models, opened, lanes, task, private=private)
@@ -302,7 +306,7 @@ def _slots(request: AuditFile, test: Look, threads: int, *, trust_code: bool) ->
     return {
         role: Slot(
             role, test.shape, preprocessing[role], entry.output, entry.classes, request.device, threads, batch,
-            trust_code, task,
+            trust_code, task, entry.layer,
         )
         for role, entry in entries.items()
     }  # fmt: skip

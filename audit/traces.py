@@ -9,10 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.findings import Missing
-from audit.types import Role
+from audit.types import OutputKind, Role
 
 Columns = Mapping[str, NDArray[Any]]
 """Named per-item arrays; the first axis is the item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One model's observations of a probe: what it left, what its outputs are, and its runtime's noise.
+
+    `noise` is the largest difference, absolute, that the runtime itself made to an output of the same item.
+    """
+
+    columns: Columns
+    kind: OutputKind
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Finding, Kind, Metric, Missing, OrderStatistic, Presupposition
 from audit.traces import Trace
 from audit.types import Claim, Scope, Sense, TaskKind, Unit
+from checks import alignment
 from checks.accuracy import working
 from checks.methods import mean, paired, share
 from checks.perturbations.clean import CLEAN
@@ -120,17 +121,18 @@ class Functional:
             raise ValueError(f"the ε {self.epsilon} must differ, and have six digits at most")
 
     name: ClassVar[str] = "functional"
-    summary: ClassVar[str] = "decisions that changed, and the distance between the two outputs"
+    summary: ClassVar[str] = "decisions that changed, the distance between the two outputs, alignment of named layers"
     metrics: ClassVar[tuple[Metric, ...]] = (
         AGREEMENT, EXCESS, NEGATIVE, POSITIVE, SOFTMAX_L2, SOFTMAX_L2_Q99, SOFTMAX_LINF, JENSEN_SHANNON, RELATIVE,
-        RELATIVE_Q99, DEVIATION, DEVIATION_Q99, RELATIVE_ERROR,
+        RELATIVE_Q99, DEVIATION, DEVIATION_Q99, RELATIVE_ERROR, *alignment.METRICS,
     )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
         distant = {*means(context.task).values(), *_quantiles(context.task).values()}
         plain = (AGREEMENT, EXCESS, NEGATIVE, POSITIVE, *(metric for metric in self.metrics if metric in distant))
         moved = [_moved(epsilon, metric) for _, metric in lengths(context.task) for epsilon in self.epsilon]
-        return Ask(probes=(CLEAN,), claims=(*(Claim(metric.name) for metric in plain), *moved))
+        claims = (*(Claim(metric.name) for metric in plain), *moved, *alignment.claims(context))
+        return Ask(probes=(CLEAN,), claims=claims)
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
         match ledger.trace(CLEAN):
@@ -144,6 +146,7 @@ class Functional:
                     yield _farthest(trace, column, metric)
                 for column, metric in lengths(context.task):
                     yield from self._moved_far(trace, column, metric)
+                yield from alignment.findings(context, ledger)
 
     def _moved_far(self, trace: Trace, column: str, metric: Metric) -> Iterator[Finding]:
         error = trace.columns[column]

@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
-from audit.contracts import Side
 from audit.findings import Missing
 from audit.tasks.classification import Classification
+from audit.traces import Side
 from audit.types import OutputKind
 
 TASK = Classification()

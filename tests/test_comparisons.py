@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from audit.comparisons import Census, Settled, census, compared, flags, pair_columns
-from audit.contracts import Side, Task
+from audit.contracts import Task
 from audit.findings import Missing
 from audit.tasks.classification import Classification
 from audit.tasks.control import Control
 from audit.tasks.regression import Regression, Tolerance
 from audit.tasks.segmentation import Segmentation
+from audit.traces import Side
 from audit.types import OutputKind, Role
 
 TASK = Classification()

@@ -7,13 +7,13 @@ import pytest
 
 import audit
 from audit import evidence, plan
-from audit.contracts import Context, Side
+from audit.contracts import Context
 from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.findings import Exact, Missing, PairedDifference, Proportion
 from audit.portion import Portion
 from audit.tasks.classification import Classification
-from audit.traces import Trace
+from audit.traces import Side, Trace
 from audit.types import OutputKind, Role, TaskKind
 from checks.confusion import ByClass, confusion_matrix
 from checks.noise import NoiseSimilarity

@@ -11,7 +11,6 @@ from PIL import Image
 from scipy.special import softmax
 
 from audit import api, sizes
-from audit.contracts import Side
 from audit.data import manifest
 from audit.dataset import Manifest
 from audit.errors import AuditError, ExitCode
@@ -20,6 +19,7 @@ from audit.tasks.classification import Classification
 from audit.tasks.control import Control
 from audit.tasks.regression import Regression, Tolerance
 from audit.tasks.segmentation import Segmentation
+from audit.traces import Side
 from audit.types import OutputKind
 from checks.accuracy import mean_iou
 from tests.graphs import node

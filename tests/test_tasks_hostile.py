@@ -10,7 +10,6 @@ from PIL import Image
 
 import audit
 from audit import api, plan
-from audit.contracts import Side
 from audit.data.form import Form
 from audit.data.npz import NpzSource
 from audit.data.sources import of_object, open_source
@@ -23,7 +22,7 @@ from audit.models.adapter import Preprocessing
 from audit.records import TaskRecord
 from audit.tasks.regression import Regression, Tolerance
 from audit.tasks.segmentation import Segmentation
-from audit.traces import Trace
+from audit.traces import Side, Trace
 from audit.types import DataRole, OutputKind, Role
 from checks import functional
 from tests.graphs import node

@@ -99,14 +99,22 @@ class Preprocessing:
             raise ValueError("the network takes uint8: range must be [0, 255], without mean and std")
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A layer whose values are looked at beside the outputs: its name, and how many it gives for one item."""
+
+    layer: str
+    values: int
+
+
 @dataclass(frozen=True)
 class Slot:
     """What a model is opened for: its role, the items [C, H, W] that it will be given, and how it is to run.
 
-    `output` names the one that counts where a network has several, `classes` what its scores are of, `task` what they
-    are for. `device` is as in the audit file. `batch` is the size of every forward pass of torch and on CUDA; on the
-    processor ONNX files run in
-    batches of any size. `trust_code` lets a file run code of its own.
+    `output` names the one that counts where a network has several, `layer` one to be watched, if any; `classes` what
+    its scores are of, `task` what they are for. `device` is as in the audit file. `batch` is the size of every forward
+    pass of torch and on CUDA; on the processor ONNX files run in batches of any size. `trust_code` lets a file run code
+    of its own.
     """
 
     role: Role
@@ -119,6 +127,7 @@ class Slot:
     batch: int = 256
     trust_code: bool = False
     task: TaskRecord = field(default_factory=TaskRecord)
+    layer: str = ""
 
     def class_names(self, found: tuple[str, ...], classes: int, label: str) -> tuple[str, ...]:
         """Names of the classes of a network in the order of its scores, () where nobody knows them.

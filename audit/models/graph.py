@@ -117,6 +117,25 @@ def without_batch(content: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def watching(content: bytes, layer: str, path: Path) -> tuple[bytes, str]:
+    """The same network with the values of a layer among its outputs, and the name of those values.
+
+    A layer is named by what it gives, or by the node that gives it. Raises AuditError where no node does.
+    """
+    model = parse(content, path)
+    values = [value for node in model.graph.node for value in node.output if value]
+    by_node = {node.name: node.output[0] for node in model.graph.node if node.name and node.output[0]}
+    found = layer if layer in values else by_node.get(layer)
+    if found is None:
+        last = ", ".join(map(repr, values[-6:]))
+        raise AuditError(
+            f"{path}: has no layer {layer!r}", f"Name a value or a node of it; the last values are {last}."
+        )
+    if all(port.name != found for port in model.graph.output):
+        model.graph.output.add(name=found)
+    return bytes(model.SerializeToString()), found
+
+
 def _class_names(model: Any) -> tuple[str, ...]:
     """The names of the classes in the order of the outputs, as exporters leave them in the metadata.
 

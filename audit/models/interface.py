@@ -1,5 +1,6 @@
 """What an ONNX file declares of its input and its outputs, and how items and scores fit that."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -25,13 +26,22 @@ _SCORES = ("float", "double")
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """The input and the output that count: `item` is the shape of one item, `batch` the only size that runs or None."""
+    """The input and the output that count: `item` is the shape of one item, `batch` the only size that runs or None.
+
+    `watched` names the output that has the values of a layer, '' where none is watched.
+    """
 
     taken: str
     dtype: str
     item: tuple[int, ...]
     batch: int | None
     given: str
+    watched: str = ""
+
+    @property
+    def fetched(self) -> list[str]:
+        """The outputs that are looked at, the one that counts first."""
+        return [self.given, self.watched] if self.watched else [self.given]
 
     def feed(self, x: NDArray[np.float32], preprocessing: Preprocessing) -> dict[str, NDArray[np.generic]]:
         """What a session takes for preprocessed items."""
@@ -41,7 +51,8 @@ class Interface:
         """What of its form could change an output, or which of several it is."""
         fixed = {} if self.batch is None else {"batch": self.batch}
         without = {} if freed is None else {"batch": f"any, in the file {freed}"}
-        return {"output": self.given, **fixed, **without}
+        watched = {"watched": self.watched} if self.watched else {}
+        return {"output": self.given, **fixed, **without, **watched}
 
 
 def failure(path: Path, shape: tuple[int, ...], error: Exception) -> AuditError:
@@ -50,7 +61,7 @@ def failure(path: Path, shape: tuple[int, ...], error: Exception) -> AuditError:
     return AuditError(f"{path}: fails on inputs of {sizes} ({first_line(error)})", HINT)
 
 
-def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path) -> Interface:
+def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path, watched: str = "") -> Interface:
     """The interface of a file for the items of a slot; raises AuditError where they do not fit it."""
     try:
         taken, given = session.get_inputs(), session.get_outputs()
@@ -58,7 +69,12 @@ def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path) -> Inter
             raise AuditError(
                 f"{path}: needs one input, has {[each.name for each in taken]}", "Export the network for images alone."
             )
-        output = _output({str(each.name): each for each in given}, slot, path)
+        named = {str(each.name): each for each in given}
+        if watched and (slot.output == watched or list(named) == [watched]):
+            raise AuditError(
+                f"{path}: the layer {slot.layer!r} gives its output", f"Name an earlier layer of the {slot.role}."
+            )
+        output = _output({name: each for name, each in named.items() if name != watched}, slot, path)
         dtype = _dtype(taken[0], slot, path)
         batch, *declared = list(taken[0].shape) or [None]
         if isinstance(batch, int) and batch < 1:
@@ -69,6 +85,7 @@ def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path) -> Inter
             item=_item(declared, slot, path),
             batch=batch if isinstance(batch, int) else None,
             given=str(output.name),
+            watched=watched,
         )
     except UnicodeDecodeError as error:
         raise AuditError(f"{path}: not a valid ONNX file (a name in it is not UTF-8)", HINT) from error
@@ -140,9 +157,13 @@ def _item(declared: list[int | str | None], slot: Slot, path: Path) -> tuple[int
     )
 
 
-def scores(out: Any, items: int, slot: Slot, path: Path) -> NDArray[np.float32]:
-    """The outputs of `items` items as `outputs.fitted` gives them; its errors become AuditErrors that name the file."""
+def fitted(fetched: Sequence[Any], items: int, slot: Slot, path: Path) -> list[NDArray[np.float32]]:
+    """The scores of `items` items, as `outputs.fitted` gives them, and the values of a layer, as `outputs.pooled` does.
+
+    Raises AuditError, naming the file, where those raise theirs.
+    """
+    out, *watched = map(np.asarray, fetched)
     try:
-        return outputs.fitted(np.asarray(out), items, slot)
+        return [outputs.fitted(out, items, slot), *(outputs.pooled(values, items, slot) for values in watched)]
     except UnfitError as error:
         raise AuditError(f"{path}: {error}", error.advice) from error

@@ -8,10 +8,12 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
@@ -19,7 +21,7 @@ from audit import digest
 from audit.errors import AuditError
 from audit.findings import Missing
 from audit.models import arrays, outputs, torch_structure, victim
-from audit.models.adapter import Dtype, Preprocessing, Slot
+from audit.models.adapter import Dtype, Preprocessing, Slot, Watched
 from audit.models.device import describe, reproducible, resolve_device
 from audit.models.graph import first_line
 from audit.models.outputs import UnfitError
@@ -43,6 +45,7 @@ class Runner:
     device: torch.device
     dtype: str = "float32"
     strict: bool = True
+    watched: Watched | None = None
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Raises AuditError, naming the model, for whatever goes wrong inside; ValueError without items."""
@@ -59,6 +62,34 @@ class Runner:
         except (Exception, SystemExit) as error:  # code of others: whatever it does, it must be named
             shape = " × ".join(map(str, self.slot.preprocessing.model_shape(self.slot.shape)))
             raise AuditError(f"{self.label}: fails on inputs of {shape} ({first_line(error)})", _HINT) from error
+
+    def watch(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same outputs, and the values of the layer that its slot names [N, D]; raises as a call does."""
+        seen: list[Tensor] = []
+        handle = self._layer().register_forward_hook(lambda _module, _taken, given: seen.append(self._pooled(given)))
+        try:
+            out = self(x)
+        finally:
+            handle.remove()
+        if len(seen) != ceil(len(x) / self.slot.batch):
+            raise AuditError(
+                f"{self.label}: its layer {self.slot.layer!r} does not run once in each pass",
+                f"Name another layer of the {self.slot.role}; those inside a program cannot be watched.",
+            )
+        return out, torch.cat(seen)[: len(x)]
+
+    def _layer(self) -> Module:
+        named = dict(self.module.named_modules())
+        if self.slot.layer not in named:
+            raise AuditError(
+                f"{self.label}: has no layer {self.slot.layer!r}",
+                f"Name a module of it; the last are {', '.join(map(repr, list(named)[-6:]))}.",
+            )
+        found: Module = named[self.slot.layer]
+        return found
+
+    def _pooled(self, given: Any) -> Tensor:
+        return self._numbers(given, outputs.pooled, f"layer {self.slot.layer!r} ")
 
     def feed(self, x: Tensor) -> Tensor:
         """What the module takes for at most a batch of items: a whole batch, filled up with copies of theirs."""
@@ -103,12 +134,18 @@ class Runner:
         return named[self.slot.output]
 
     def _fitted(self, given: Any) -> Tensor:
+        return self._numbers(given, outputs.fitted)
+
+    def _numbers(
+        self, given: Any, form: Callable[[NDArray[np.generic], int, Slot], NDArray[np.float32]], part: str = ""
+    ) -> Tensor:
+        """What the module, or a part of it, gives for a batch, brought to a form; on the processor."""
         if not isinstance(given, Tensor):
-            raise AuditError(f"{self.label}: gives {type(given).__name__}, not a tensor", _HINT)
+            raise AuditError(f"{self.label}: {part}gives {type(given).__name__}, not a tensor", _HINT)
         if not given.is_floating_point():
-            raise AuditError(f"{self.label}: gives {given.dtype}, not floating-point numbers", _HINT)
+            raise AuditError(f"{self.label}: {part}gives {given.dtype}, not floating-point numbers", _HINT)
         try:
-            return torch.from_numpy(outputs.fitted(given.to("cpu", torch.float32).numpy(), self.slot.batch, self.slot))
+            return torch.from_numpy(form(given.detach().to("cpu", torch.float32).numpy(), self.slot.batch, self.slot))
         except UnfitError as error:
             raise AuditError(f"{self.label}: {error}", error.advice) from error
 
@@ -118,6 +155,7 @@ class Runner:
         algorithms = "all" if self.strict else "where they exist"
         running: dict[str, str | int] = {"threads": self.slot.threads, "batch": self.slot.batch}
         named: dict[str, str | int] = {"output": self.slot.output} if self.slot.output else {}
+        named |= {"watched": self.slot.layer} if self.slot.layer else {}
         return describe(self.device) | running | {"dtype": self.dtype, "deterministic": algorithms} | named
 
 
@@ -154,6 +192,15 @@ class TorchModel:
 
     def __call__(self, x: Tensor, /) -> Tensor:
         return self.runner(x)
+
+    @property
+    def watched(self) -> Watched | None:
+        """The layer that is watched, if any."""
+        return self.runner.watched
+
+    def watch(self, x: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Its outputs as they are, and the values of the watched layer [N, D], of one pass."""
+        return self.runner.watch(x)
 
     def structure(self) -> Structure | Missing:
         """What its weights really are, as its operators receive them in one pass."""
@@ -218,12 +265,14 @@ def start(label: str, module: Module, slot: Slot) -> tuple[Runner, tuple[int, ..
     runner = Runner(label, module, slot, target, _dtype(module, slot, label))
     blank = torch.zeros(2, *slot.shape, device="cpu")
     try:
-        return runner, tuple(runner(blank).shape[1:])
+        found = runner(blank)
     except AuditError as error:
         if not any(text in error.what for text in _NOT_DETERMINISTIC):
             raise
-    lenient = replace(runner, strict=False)
-    return lenient, tuple(lenient(blank).shape[1:])
+        runner = replace(runner, strict=False)
+        found = runner(blank)
+    watched = Watched(slot.layer, runner.watch(blank)[1].shape[1]) if slot.layer else None
+    return replace(runner, watched=watched), tuple(found.shape[1:])
 
 
 def _dtype(module: Module, slot: Slot, label: str) -> str:

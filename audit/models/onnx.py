@@ -17,7 +17,7 @@ from audit.errors import AuditError
 from audit.findings import Missing
 from audit.gradients import FREE
 from audit.models import external, files, graph, interface, onnx_structure, provider
-from audit.models.adapter import Preprocessing, Slot
+from audit.models.adapter import Preprocessing, Slot, Watched
 from audit.models.files import Format, ModelFile
 from audit.models.interface import Interface
 from audit.runtime import processor
@@ -53,26 +53,39 @@ class Network:
 
     def __call__(self, x: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Raises AuditError, naming the file, for whatever goes wrong inside."""
+        return self.answers(x, [self.interface.given])[0]
+
+    def answers(self, x: NDArray[np.float32], fetched: list[str]) -> list[NDArray[np.float32]]:
+        """Of one pass: the scores, and the values of the watched layer if they are `fetched` too."""
         fed, size = self.interface.feed(x, self.slot.preprocessing)[self.interface.taken], self.interface.batch
         if size is None:
-            return self._run(fed)
-        return np.concatenate([self._piece(fed[start : start + size], size) for start in range(0, len(fed), size)])
+            return self._run(fed, fetched)
+        pieces = [self._piece(fed[start : start + size], size, fetched) for start in range(0, len(fed), size)]
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
-    def _piece(self, fed: NDArray[np.generic], size: int) -> NDArray[np.float32]:
-        return self._run(fed[np.arange(size) % len(fed)])[: len(fed)]
+    def _piece(self, fed: NDArray[np.generic], size: int, fetched: list[str]) -> list[NDArray[np.float32]]:
+        return [found[: len(fed)] for found in self._run(fed[np.arange(size) % len(fed)], fetched)]
 
-    def _run(self, fed: NDArray[np.generic]) -> NDArray[np.float32]:
+    def _run(self, fed: NDArray[np.generic], fetched: list[str]) -> list[NDArray[np.float32]]:
         try:
-            out = self.session.run([self.interface.given], {self.interface.taken: fed})[0]
+            found = self.session.run(fetched, {self.interface.taken: fed})
         except Exception as error:  # as in provider._session
             raise interface.failure(self.path, fed.shape[1:], error) from error
-        return interface.scores(out, len(fed), self.slot, self.path)
+        return interface.fitted(found, len(fed), self.slot, self.path)
 
     def scores(self, x: "Tensor") -> "Tensor":
         """Of items as the audit has them."""
         import torch
 
         return torch.from_numpy(self(self.slot.preprocessing.apply(x.numpy())))
+
+    def watch(self, x: "Tensor") -> tuple["Tensor", "Tensor"]:
+        """The same scores, and the values of the watched layer."""
+        import torch
+
+        found = self.answers(self.slot.preprocessing.apply(x.numpy()), self.interface.fetched)
+        out, values = map(torch.from_numpy, found)
+        return out, values
 
     @property
     def runtime(self) -> dict[str, str | int]:
@@ -93,12 +106,17 @@ class OnnxModel:
     nonzero: int
     outputs: tuple[int, ...]
     class_names: tuple[str, ...]
+    watched: Watched | None
     network: "Network | CudaNetwork"
     format: str = Format.ONNX.value
     deviations: tuple[str, ...] = ()
 
     def __call__(self, x: "Tensor", /) -> "Tensor":
         return self.network.scores(x)
+
+    def watch(self, x: "Tensor", /) -> tuple["Tensor", "Tensor"]:
+        """Its outputs as they are, and the values of the watched layer [N, D], of one pass."""
+        return self.network.watch(x)
 
     @property
     def role(self) -> Role:
@@ -183,11 +201,13 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
     """
     path, device = file.path, provider.resolve(slot.device)
     stored = graph.examine(file.content, path)
-    network = _network(file.content, path, slot)
-    if network.interface.batch is not None and graph.may_be_freed(file.content, path):
-        network = _freed(network, file.content, slot) or network
+    # The layer is an output of every pass: kernels that are fused where nobody looks give other last bits.
+    content, watched = graph.watching(file.content, slot.layer, path) if slot.layer else (file.content, "")
+    network = _network(content, path, slot, watched)
+    if network.interface.batch is not None and graph.may_be_freed(content, path):
+        network = _freed(network, content, slot) or network
     blank = slot.preprocessing.apply(np.zeros((2, *slot.shape), np.float32))
-    outputs = network(blank).shape[1:]
+    outputs, *values = [found.shape[1:] for found in network.answers(blank, network.interface.fetched)]
     return OnnxModel(
         slot=slot,
         path=path,
@@ -198,7 +218,8 @@ def load(file: ModelFile, slot: Slot) -> OnnxModel:
         nonzero=stored.nonzero,
         outputs=outputs,
         class_names=slot.class_names(stored.class_names, outputs[0], str(path)),
-        network=network if device is None else _moved(network, file.content, device),
+        watched=Watched(slot.layer, values[0][0]) if watched else None,
+        network=network if device is None else _moved(network, content, device),
     )
 
 
@@ -218,9 +239,9 @@ def _moved(network: Network, content: bytes, device: "torch.device") -> "CudaNet
     return onnx_cuda.start(runs, network.path, network.interface, network.slot, device, network.freed)
 
 
-def _network(content: bytes, path: Path, slot: Slot) -> Network:
+def _network(content: bytes, path: Path, slot: Slot, watched: str) -> Network:
     session = provider.on_processor(content, path, slot.threads)
-    return Network(path, session, interface.of(session, slot, path), slot)
+    return Network(path, session, interface.of(session, slot, path, watched), slot)
 
 
 def _freed(fixed: Network, content: bytes, slot: Slot) -> Network | None:
@@ -232,7 +253,8 @@ def _freed(fixed: Network, content: bytes, slot: Slot) -> Network | None:
     x = np.random.default_rng(0).random((2 * size + 1, *slot.shape), np.float32)
     x = slot.preprocessing.apply(x)
     try:
-        free = replace(_network(graph.without_batch(content), fixed.path, slot), freed=size)
+        network = _network(graph.without_batch(content), fixed.path, slot, fixed.interface.watched)
+        free = replace(network, freed=size)
         found = free(x)
     except AuditError:
         return None

@@ -53,14 +53,22 @@ class CudaNetwork:
 
     def scores(self, x: Tensor) -> Tensor:
         """Raises AuditError, naming the file, for whatever goes wrong inside."""
+        return self._answers(x, [self.interface.given])[0]
+
+    def watch(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same scores, and the values of the watched layer."""
+        out, values = self._answers(x, self.interface.fetched)
+        return out, values
+
+    def _answers(self, x: Tensor, fetched: list[str]) -> list[Tensor]:
         try:
-            fed = self._feed(x)
-            found = [self._piece(fed[start : start + self.size]) for start in range(0, len(fed), self.size)]
+            fed, size = self._feed(x), self.size
+            pieces = [self._piece(fed[start : start + size], fetched) for start in range(0, len(fed), size)]
         except AuditError:
             raise
         except Exception as error:  # onnxruntime raises from unrelated hierarchies, torch where the device is full
             raise interface.failure(self.path, self.interface.item, error) from error
-        return torch.from_numpy(np.concatenate(found))
+        return [torch.from_numpy(np.concatenate(parts)) for parts in zip(*pieces, strict=True)]
 
     def _feed(self, x: Tensor) -> Tensor:
         """Items as the session takes them, [N, …] on the device."""
@@ -68,15 +76,17 @@ class CudaNetwork:
         typed: Tensor = arrays.typed(fed, self.interface.dtype)
         return typed.reshape(len(x), *self.interface.item).contiguous()
 
-    def _piece(self, fed: Tensor) -> NDArray[np.float32]:
+    def _piece(self, fed: Tensor, fetched: list[str]) -> list[NDArray[np.float32]]:
         whole = fed if len(fed) == self.size else fed[torch.arange(self.size, device=self.device) % len(fed)]
         taken, place = self.interface.taken, (self.device.type, self.device.index)
         binding = self.session.io_binding()  # one for each pass: it keeps what it is bound to
         binding.bind_input(taken, *place, np.dtype(self.interface.dtype).type, tuple(whole.shape), whole.data_ptr())
-        binding.bind_output(self.interface.given, *place)
+        for name in fetched:
+            binding.bind_output(name, *place)
         torch.cuda.synchronize(self.device)  # torch and onnxruntime have streams of their own
         self.session.run_with_iobinding(binding)  # waits for its stream at its end
-        return interface.scores(binding.copy_outputs_to_cpu()[0], self.size, self.slot, self.path)[: len(fed)]
+        found = interface.fitted(binding.copy_outputs_to_cpu(), self.size, self.slot, self.path)
+        return [each[: len(fed)] for each in found]
 
     @property
     def runtime(self) -> dict[str, str | int]:

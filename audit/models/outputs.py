@@ -1,4 +1,4 @@
-"""What a network gives, in the form that the task of the audit wants."""
+"""What a network gives, in the form that the task of the audit wants, and what a layer inside it gives."""
 
 from math import prod
 
@@ -17,12 +17,17 @@ _ADVICE = {
 }
 
 
-class UnfitError(ValueError):
-    """An output of another form than the task wants; `advice` says what to do."""
+_WIDEST = 4096
+"""Values of a watched layer for one item: how two layers compare takes the square of them in memory."""
+_POOLED = "Name a layer that gives one row of values per item, such as the last but one, or that behind the pooling."
 
-    def __init__(self, what: str, kind: TaskKind) -> None:
+
+class UnfitError(ValueError):
+    """An output of another form than is wanted; `advice` says what to do."""
+
+    def __init__(self, what: str, advice: str) -> None:
         super().__init__(what)
-        self.advice = _ADVICE[kind]
+        self.advice = advice
 
 
 def fitted(out: NDArray[np.generic], items: int, slot: Slot) -> NDArray[np.float32]:
@@ -32,7 +37,9 @@ def fitted(out: NDArray[np.generic], items: int, slot: Slot) -> NDArray[np.float
     layout NHWC the last, and those of another size are interpolated bilinearly. Raises UnfitError for any other form.
     """
     kind = TaskKind(slot.task.kind)
-    unfit = UnfitError(f"gives outputs of shape {out.shape} for {items} items, not {_wanted(items, slot)}", kind)
+    unfit = UnfitError(
+        f"gives outputs of shape {out.shape} for {items} items, not {_wanted(items, slot)}", _ADVICE[kind]
+    )
     if out.dtype.kind != "f" or not out.ndim or len(out) != items:
         raise unfit
     if kind is TaskKind.SEGMENTATION:
@@ -42,8 +49,26 @@ def fitted(out: NDArray[np.generic], items: int, slot: Slot) -> NDArray[np.float
     if out.ndim < 2 or prod(out.shape[1:]) != out.shape[1] or not out.shape[1]:
         raise unfit
     if out.shape[1] < 2 and kind is not TaskKind.REGRESSION:
-        raise UnfitError("gives one score for each item, not one per class", kind)
+        raise UnfitError("gives one score for each item, not one per class", _ADVICE[kind])
     return out.reshape(items, -1).astype(np.float32, copy=False)
+
+
+def pooled(values: NDArray[np.generic], items: int, slot: Slot) -> NDArray[np.float32]:
+    """What a watched layer gives for `items` items as float32 [N, D], a copy: rows as they are, images averaged.
+
+    [N, D, H, W] is averaged over height and width, as a network with such layers does itself before its last one. Axes
+    of length 1 behind the second are dropped. Raises UnfitError for any other form, and for more than 4,096 values.
+    """
+    shape, layer = values.shape, f"the layer {slot.layer!r}"
+    if values.dtype.kind != "f" or values.ndim < 2 or len(values) != items or not values.size:
+        raise UnfitError(f"{layer} gives {values.dtype} of shape {shape} for {items} items", _POOLED)
+    if values.ndim == 4 and slot.preprocessing.layout == "NCHW":
+        values = values.mean(axis=(2, 3), dtype=np.float32)
+    if prod(values.shape[1:]) != values.shape[1] or values.shape[1] > _WIDEST:
+        raise UnfitError(
+            f"{layer} gives values of shape {shape} for {items} items, no row of {_WIDEST:,} at most", _POOLED
+        )
+    return values.reshape(items, -1).astype(np.float32)
 
 
 def _wanted(items: int, slot: Slot) -> str:
@@ -62,6 +87,6 @@ def _masks(out: NDArray[np.generic], slot: Slot, unfit: UnfitError) -> NDArray[n
         raise unfit
     out = out if slot.preprocessing.layout == "NCHW" else np.moveaxis(out, -1, 1)
     if out.shape[1] < 2:
-        raise UnfitError("gives one score for each pixel, not one per class", TaskKind.SEGMENTATION)
+        raise UnfitError("gives one score for each pixel, not one per class", _ADVICE[TaskKind.SEGMENTATION])
     scores = np.ascontiguousarray(out, np.float32)
     return scores if scores.shape[2:] == slot.shape[1:] else arrays.resized(scores, slot.shape[1:])

@@ -26,10 +26,11 @@ GENERIC = Context(
     (DataRole.TEST, DataRole.SHIFTED, DataRole.OUT_OF_DISTRIBUTION, DataRole.CALIBRATION),
     std=(0.25, 0.25, 0.25),
     attributes=(Attribute("attribute", ("value",), np.zeros(1, np.uint16)),),
+    watched=tuple(Role),
 )
 """What checks are asked in where no audit is at hand.
 
-Ten classes, every role, data of every kind, colour images, of which something is said.
+Ten classes, every role with a watched layer, data of every kind, colour images, of which something is said.
 """
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Side
+from audit.contracts import Batch
 from audit.dataset import Manifest
 from audit.findings import Missing
-from audit.traces import Columns
+from audit.traces import Columns, Side
 from audit.types import PAIR, OutputKind
 
 if TYPE_CHECKING:

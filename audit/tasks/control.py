@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contracts import Batch, Side
+from audit.contracts import Batch
 from audit.dataset import Manifest
 from audit.findings import Missing
 from audit.tasks.classification import RIGHT, Classification, most_frequent, outcome
 from audit.tasks.regression import Regression, Tolerance, distances
-from audit.traces import Columns
+from audit.traces import Columns, Side
 from audit.types import OutputKind
 
 if TYPE_CHECKING:
