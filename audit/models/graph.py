@@ -127,7 +127,8 @@ def watching(content: bytes, layer: str, path: Path) -> tuple[bytes, str]:
     by_node = {node.name: node.output[0] for node in model.graph.node if node.name and node.output[0]}
     found = layer if layer in values else by_node.get(layer)
     if found is None:
-        last = ", ".join(map(repr, values[-6:]))
+        given = {port.name for port in model.graph.output}
+        last = ", ".join(repr(value) for value in values[-6:] if value not in given)
         raise AuditError(
             f"{path}: has no layer {layer!r}", f"Name a value or a node of it; the last values are {last}."
         )

@@ -69,7 +69,12 @@ def fed(adapter: Adapter) -> str:
         *([f"items of {' × '.join(map(str, adapter.item))}"] if adapter.item else []),
         *([adapter.dtype] if adapter.dtype != "auto" else []),
     ]
-    return f"{', '.join(parts)}; outputs: {adapter.outputs}"
+    layer = (
+        f"; layer {clean(adapter.watched.layer)}, {numbers.count(adapter.watched.values)} values"
+        if adapter.watched
+        else ""
+    )
+    return f"{', '.join(parts)}; outputs: {adapter.outputs}{layer}"
 
 
 def headline(evidence: Evidence, results: Results) -> str:
