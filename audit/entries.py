@@ -18,7 +18,8 @@ from pydantic import (
 from audit.configuration import Settings
 from audit.types import LABEL, DataName, DataRole, data_name
 
-Numbers = tuple[float, ...]
+Numbers = Annotated[tuple[float, ...], Field(strict=False)]
+"""In Python, which is what comes out of a validator such as `_by_label`, also as a list."""
 
 
 def _nameable(path: Path) -> Path:

@@ -107,6 +107,23 @@ def test_tables_that_are_not_understood_are_refused_by_key(text: str) -> None:
     assert MISTAKEN[text] in caught.value.what
 
 
+TABLES = ("shifted", "shifted.night", "out_of_distribution", "out_of_distribution.svhn", "calibration")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_data_set_may_have_bounds_by_feature(table: str) -> None:
+    found = parsed(f'[data.{table}]\npath = "s.npz"\nlow = [0, -3.15]\nhigh = [1, 2.5]')
+    entry = list(found.data.entries().values())[-1]
+    assert (entry.low, entry.high) == ((0.0, -3.15), (1.0, 2.5))
+
+
+@pytest.mark.parametrize("low", ["true", "[true]", '["0"]', "[nan]", "[[0.0]]"])
+@pytest.mark.parametrize("table", TABLES)
+def test_bounds_that_are_no_numbers_are_refused(table: str, low: str) -> None:
+    with pytest.raises(AuditError, match=rf"data\.{table}\.low"):
+        parsed(f'[data.{table}]\npath = "s.npz"\nlow = {low}\nhigh = 1')
+
+
 @pytest.mark.parametrize(
     ("name", "key"),
     [
