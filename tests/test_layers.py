@@ -111,3 +111,9 @@ def test_a_checks_folder_in_the_way_is_refused(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "not from this installation" in result.stderr
+
+
+def test_no_two_conftests_are_one_module() -> None:
+    """Without an `__init__.py` beside it each is the module `conftest`, and pytest collects only one of a name."""
+    alike = [path for path in (ROOT / "tests").rglob("conftest.py") if not (path.parent / "__init__.py").exists()]
+    assert len(alike) <= 1
