@@ -19,7 +19,7 @@ from audit.findings import Metric, Missing
 from audit.perturbing import bounds_of, target_of, untouched
 from audit.records import DataName, DataRecord, ModelRecord, Record, RoleName, Sha256, TaskRecord, Tool
 from audit.storage import exists, require_free, write_atomic
-from audit.types import Claim, DataRole, Role, role_of
+from audit.types import Claim, DataRole, Role, Scope, role_of
 
 LEAST_EFFECT = 0.9
 """Share of the items that a probe must change if it is to change any: what changes fewer is a free PASS.
@@ -60,28 +60,31 @@ def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) 
         own = {metric.name: metric for metric in check.metrics}
         for probe in () if check.name in skipped else wanted.probes:
             if probes.setdefault(_identity(probe, check), probe) != probe:
-                raise AuditError(
-                    f"check {check.name!r}: its probe {probe.name!r} takes the place of another",
-                    "Mend or uninstall the package of that check.",
-                )
+                raise _refused(check, f": its probe {probe.name!r} takes the place of another")
         for claim in wanted.claims:
             if claim.metric not in own or claim in claims:
                 raise RuntimeError(f"check {check.name!r} may not promise {claim.id!r}")
             claims[claim] = check
         if twice := {name for name in own.keys() & metrics.keys() if own[name] != metrics[name]}:
-            raise AuditError(
-                f"check {check.name!r} redefines the metric {min(twice)!r}",
-                "Mend or uninstall the package of that check.",
-            )
+            raise _refused(check, f" redefines the metric {min(twice)!r}")
         metrics.update(own)
     return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped), structure, gradients)
 
 
 def _conditions(checks: Sequence[Check], context: Context) -> Iterator[Condition]:
-    """Under what conditions some of the checks show labelled items."""
+    """Under what conditions some of the checks show labelled items; raises AuditError where two have one scope."""
+    shown: dict[Scope, str] = {}
     for check in checks:
         with _named(check):
-            yield from getattr(check, "shows", _none)(context)
+            for condition in getattr(check, "shows", _none)(context):
+                scope = tuple(sorted(condition.scope))
+                if not scope:
+                    raise ValueError("a condition without a scope would be the clean test set")
+                if scope in shown:
+                    name = Claim("", scope).id.removeprefix("@")
+                    raise _refused(check, f": {name} is already shown by check {shown[scope]!r}")
+                shown[scope] = check.name
+                yield condition
 
 
 def _none(_: Context) -> tuple[Condition, ...]:
@@ -112,10 +115,11 @@ def _named(check: Check) -> Iterator[None]:
     except AuditError:  # what a check says of its settings and the data
         raise
     except (Exception, SystemExit) as error:
-        raise AuditError(
-            f"check {check.name!r} crashes when asked ({type(error).__name__}: {error})",
-            "Mend or uninstall the package of that check.",
-        ) from error
+        raise _refused(check, f" crashes when asked ({type(error).__name__}: {error})") from error
+
+
+def _refused(check: Check, why: str) -> AuditError:
+    return AuditError(f"check {check.name!r}{why}", "Mend or uninstall the package of that check.")
 
 
 class PlanFile(Record):

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from audit import console, plan, registry
-from audit.contracts import Ask, Batch, Budget, Check, Context, LedgerView, Perturbed, Rng
+from audit.contracts import Ask, Batch, Budget, Check, Condition, Context, LedgerView, Perturbed, Rng
 from audit.digest import Json, of_json, of_sources
 from audit.errors import AuditError
 from audit.findings import Exact, Finding, Metric, Missing, PairedDifference
 from audit.ledger import Ledger
-from audit.types import Role, Sense
+from audit.types import Role, Scope, Sense
 from checks.accuracy import DROP, Accuracy
 from checks.functional import AGREEMENT, Functional
 from checks.integrity import Integrity
+from checks.noise import NoiseSimilarity
+from checks.per_class import PerClass
 from checks.perturbations.clean import Clean
 from tests.attempts import body, edit, reason, use, verdict
 from tests.plugins import Forging, Growing, House, asking
@@ -99,6 +101,36 @@ def test_a_metric_that_a_second_check_redefines_is_refused(broken: World, monkey
     use(monkeypatch, Accuracy(), more, Integrity())
     with pytest.raises(AuditError, match="redefines the metric"):
         body(broken)
+
+
+NOISE: Scope = (("level", "2/255"), ("noise", "uniform"))
+
+
+@pytest.mark.parametrize(
+    ("scopes", "said"),
+    [
+        ((NOISE,), "check 'house': level=2/255,noise=uniform is already shown by check 'noise'"),
+        ((NOISE[::-1],), "check 'house': level=2/255,noise=uniform is already shown by check 'noise'"),
+        (((("rain", "1"),),) * 2, "check 'house': rain=1 is already shown by check 'house'"),
+        (((),), "check 'house' crashes when asked (ValueError: a condition without a scope"),
+        (([],), "check 'house' crashes when asked"),
+        ((None,), "check 'house' crashes when asked"),
+    ],
+    ids=["another's", "another's in another order", "twice", "that of clean items", "a list", "none"],
+)
+def test_a_check_that_shows_items_where_others_do_is_named(scopes: tuple[Scope, ...], said: str) -> None:
+    def shows(self: Accuracy, context: Context) -> Iterator[Condition]:
+        return (Condition(scope, House()) for scope in scopes)
+
+    house: Check = type("Showing", (Accuracy,), {"name": "house", "metrics": (), "shows": shows, "ask": _nothing})()
+    with pytest.raises(AuditError) as caught:
+        plan.ask([NoiseSimilarity(uniform=(2.0,), gaussian=()), PerClass(), house], Context(("a", "b")))
+    assert said in caught.value.what
+    assert caught.value.hint == "Mend or uninstall the package of that check."
+
+
+def _nothing(self: Check, context: Context) -> Ask:
+    return Ask((), ())
 
 
 def entries(patch: pytest.MonkeyPatch, *names: str) -> None:
