@@ -13,6 +13,8 @@ from audit.types import OutputKind, Role
 
 Columns = Mapping[str, NDArray[Any]]
 """Named per-item arrays; the first axis is the item."""
+ALONE, ANY = -1, -2
+"""In a column `also_*`, in the place of the class that rounding could put first as well: there is none; or several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.findings import BoundedMean, Exact, Missing, PairedDifference, Presupposition, Proportion
-from audit.traces import Trace
+from audit.traces import ALONE, ANY, Trace
 from audit.types import PAIR, Role
 from checks.accuracy import working
 from checks.methods import paired, share
@@ -15,8 +15,6 @@ from checks.methods import paired, share
 Bools = NDArray[np.bool_]
 Share = Proportion | BoundedMean
 Change = PairedDifference | BoundedMean
-ALONE, ANY = -1, -2
-"""In the place of the class that rounding could put first as well: there is none; or there are several."""
 _COLUMNS = ("label", "right_reference", "right_candidate", "lost", "won",
             *(f"{what}_{role}" for what in ("named", "also") for role in PAIR))  # fmt: skip
 

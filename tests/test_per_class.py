@@ -13,7 +13,7 @@ from audit.evidence import Body, DecisionRecord, FindingRecord
 from audit.findings import Exact, Missing, PairedDifference, Proportion
 from audit.portion import Portion
 from audit.tasks.classification import Classification
-from audit.traces import Side, Trace
+from audit.traces import ALONE, ANY, Side, Trace
 from audit.types import OutputKind, Role, TaskKind
 from checks.confusion import ByClass, confusion_matrix
 from checks.noise import NoiseSimilarity
@@ -27,7 +27,9 @@ LABELS = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
 NAMES = ("stop", "yield", "other")
 
 
-def trace(labels: list[int], reference: list[int], candidate: list[int], also: tuple[int, int] = (-1, -1)) -> Trace:
+def trace(
+    labels: list[int], reference: list[int], candidate: list[int], also: tuple[int, int] = (ALONE, ALONE)
+) -> Trace:
     """A trace of these names; `also` is what a near tie of the last item could be named by either."""
     label, first, second = (np.asarray(each, np.int32) for each in (labels, reference, candidate))
     right = [first == label, second == label]
@@ -36,12 +38,12 @@ def trace(labels: list[int], reference: list[int], candidate: list[int], also: t
         "right_candidate": right[1], "lost": right[0] & ~right[1], "won": ~right[0] & right[1],
     }  # fmt: skip
     for role, other in zip(("reference", "candidate"), also, strict=True):
-        columns[f"also_{role}"] = np.full(len(label), -1, np.int32)
+        columns[f"also_{role}"] = np.full(len(label), ALONE, np.int32)
         columns[f"also_{role}"][-1] = other
     return Trace(columns)
 
 
-def by_class(also: tuple[int, int] = (-1, -1)) -> ByClass:
+def by_class(also: tuple[int, int] = (ALONE, ALONE)) -> ByClass:
     own = trace(LABELS, REFERENCE, CANDIDATE, also)
     return ByClass(own, own, NAMES)
 
@@ -105,7 +107,7 @@ def test_a_near_tie_on_an_item_of_the_class_counts_as_not_naming_it() -> None:
 
 
 def test_of_several_classes_that_rounding_could_put_first_it_could_be_any() -> None:
-    view = by_class(also=(-1, -2))
+    view = by_class(also=(ALONE, ANY))
     assert [view.confusion(2, other) for other in (0, 1)] == [Proportion(1, 3), Proportion(1, 3)]
     task, labels = Classification(), np.zeros(3, np.int64)
     out = np.asarray([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], np.float32)
@@ -327,5 +329,5 @@ def test_a_near_tie_that_only_a_rounded_gap_shows_could_be_any_class() -> None:
     near, _ = Classification().near_ties(out, noise)
     also = Classification().compare(np.zeros(len(out), np.int64), side, side, adverse=True)["also_candidate"]
     assert near.sum() > 1_000
-    assert (np.isin(also, [-2, *range(3)]) == near).all()
-    assert ((also == -2) | (also == (first + 1) % 3))[near].all()
+    assert (np.isin(also, [ANY, *range(3)]) == near).all()
+    assert ((also == ANY) | (also == (first + 1) % 3))[near].all()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audit.contracts import Batch
 from audit.dataset import Manifest
 from audit.findings import Missing
-from audit.traces import Columns, Side
+from audit.traces import ALONE, ANY, Columns, Side
 from audit.types import PAIR, OutputKind
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class Classification:
         where a probability was rounded to 0. SCORES of both, NaN where they need logits and there are none.
         `named_*` is the class that is named, `brier_*` the Brier score Σ(p − y)²/2, in [0, 1], `log_loss_*` that of
         the label, in nats, and `margin_*`, in [0, 1], the largest probability less the next one: all of labelled items
-        alone, as is `label`. `also_*`, -1 unless `adverse`: another class that the runtime could put first, -2 for
-        several.
+        alone, as is `label`. `also_*`, ALONE unless `adverse`: another class that the runtime could put first, ANY
+        for several.
         With `adverse`, outputs closer than the noise of the runtime are ordered for the reference and against the
         other, and a decision that hangs on them is no agreement.
         """
@@ -237,8 +237,8 @@ def _named(labels: NDArray[np.int64], pair: Sequence[Side], soft: Sequence[_Soft
 
 
 def _also(out: NDArray[np.float32], noise: float | None) -> NDArray[np.int32]:
-    """The class that the runtime's noise could put first as well [N]; -2 for several; -1 for none, or without noise."""
-    found = np.full(len(out), -1, np.int32)
+    """The class that the runtime's noise could put first as well [N]; ANY of several; ALONE for none, or no noise."""
+    found = np.full(len(out), ALONE, np.int32)
     if noise is not None:
         near, _ = _near_ties(out, noise)
         tied = out[near]
@@ -246,7 +246,7 @@ def _also(out: NDArray[np.float32], noise: float | None) -> NDArray[np.int32]:
         within = tied >= (tied.max(axis=1) - _reach(np.abs(tied).max(axis=1, initial=0.0), noise))[:, None]
         within[rows, first] = False
         # None, where rounding the gap brought it within reach: then it could be any, for nobody says which.
-        found[near] = np.where(within.sum(axis=1) == 1, within.argmax(axis=1), -2)
+        found[near] = np.where(within.sum(axis=1) == 1, within.argmax(axis=1), ANY)
     return found
 
 
