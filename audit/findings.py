@@ -31,7 +31,8 @@ _METHODS = {
     Kind.PAIRED: "paired on the same items; exact unconditional test (Tango ordering, Berger–Boos), Tango bounds shown",
     Kind.MEAN: "mean over items; betting test on items in a pre-registered order (Waudby-Smith & Ramdas 2024)",
     Kind.QUANTILE: "quantile over items; order statistic, exact and distribution-free",
-    Kind.COUNTED: "counted; exact for the items of this audit, no statement beyond them",
+    Kind.COUNTED: "the value itself, computed from the items of this audit; no statement beyond them unless its "
+    "definition makes one",
 }
 
 

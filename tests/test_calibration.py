@@ -267,6 +267,14 @@ def test_classes_need_all_probabilities(tmp_path: Path) -> None:
     assert estimate(examined(softened(tmp_path / "w")), "classwise_ece@role=candidate") >= 0
 
 
+def test_no_estimate_and_no_bound_is_called_exact(tmp_path: Path) -> None:
+    body = examined(World(tmp_path / "w", Items()))
+    for claim in ("ece_increase_bound", "classwise_ece@role=candidate", "ece@bins=mass,role=candidate"):
+        method = found(body, f"calibration.{claim}").method
+        assert "exact" not in method and "counted" not in method
+    assert method.endswith("no statement beyond them unless its definition makes one")
+
+
 @pytest.mark.parametrize("task", [TaskKind.REGRESSION, TaskKind.SEGMENTATION, TaskKind.CONTROL])
 def test_other_tasks_are_asked_nothing(task: TaskKind) -> None:
     asked = Calibration().ask(Context(("a", "b"), data=(DataRole.TEST, DataRole.CALIBRATION), task=task))
