@@ -275,6 +275,14 @@ def test_no_estimate_and_no_bound_is_called_exact(tmp_path: Path) -> None:
     assert method.endswith("no statement beyond them unless its definition makes one")
 
 
+@pytest.mark.parametrize(("metric", "said"), [("ece_increase_bound", True), ("ece_increase@bins=width", False)])
+def test_page_1_says_that_a_required_bound_is_asymptotic(tmp_path: Path, metric: str, said: bool) -> None:
+    world = World(tmp_path / "w", Items())
+    examined(world, limit(f"calibration.{metric}", 90.0))
+    sentence = "1 required criterion rests on an asymptotic method, for which it holds approximately only."
+    assert (sentence in (world.out / "certificate.html").read_text()) is said
+
+
 @pytest.mark.parametrize("task", [TaskKind.REGRESSION, TaskKind.SEGMENTATION, TaskKind.CONTROL])
 def test_other_tasks_are_asked_nothing(task: TaskKind) -> None:
     asked = Calibration().ask(Context(("a", "b"), data=(DataRole.TEST, DataRole.CALIBRATION), task=task))

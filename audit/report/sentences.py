@@ -178,7 +178,8 @@ def guarantee(evidence: Evidence, results: Results) -> str:
     ]
     if accepted := [verdict for verdict in policy.accept if verdict != "PASS"]:
         sentences.append(f"This policy also accepts {' and '.join(accepted)}; that limit does not cover it.")
-    if asymptotic := sum("asymptotic" in row.record.method.lower() for row in results.required):
+    definitions = {found.claim: found.meaning.lower() for found in evidence.body.findings}
+    if asymptotic := sum("asymptotic" in definitions.get(row.record.claim, "") for row in results.required):
         what = "criterion rests" if asymptotic == 1 else "criteria rest"
         sentences.append(
             f"{asymptotic} required {what} on an asymptotic method, for which it holds approximately only."

@@ -123,8 +123,12 @@ def test_levels_are_rendered_from_alpha(passing: Evidence) -> None:
 
 def test_the_guarantee_ends_where_conditional_or_asymptotic_verdicts_count(conditional: Evidence) -> None:
     assert "also accepts CONDITIONAL PASS" in sentences.guarantee(conditional, results(conditional))
-    ece = decision("calibration.ece", "t", 2.0, 0.1, 0.1, method="cross-fitted bound, asymptotic")
-    mixed = build((*WITHIN, ece))
+    mixed = build((*WITHIN, decision("calibration.ece_increase_bound", "t", 2.0, 0.1, 0.0)))
+    bounded = tuple(
+        found.model_copy(update={"meaning": "Asymptotic bound."}) if found.claim.startswith("calibration") else found
+        for found in mixed.body.findings
+    )
+    mixed = mixed.model_copy(update={"body": mixed.body.model_copy(update={"findings": bounded})})
     assert "1 required criterion rests on an asymptotic method" in sentences.guarantee(mixed, results(mixed))
     plain = build(WITHIN)
     assert "asymptotic" not in sentences.guarantee(plain, results(plain))
