@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit import (
+    asking,
     assemble,
     configuration,
     digest,
@@ -31,6 +32,7 @@ from audit import (
     thumbnails,
     verdict,
 )
+from audit.asking import Asked
 from audit.data.form import Ends, Form
 from audit.data.targets import Targets
 from audit.errors import AuditError, ExitCode
@@ -38,7 +40,7 @@ from audit.evidence import Body, Evidence, Run
 from audit.ledger import Ledger
 from audit.models.adapter import Preprocessing
 from audit.observe import Observer, Progress
-from audit.plan import Asked, PlanFile
+from audit.plan import PlanFile
 from audit.portion import WHOLE, Portion
 from audit.report import files, sentences
 from audit.request import AuditFile, TaskEntry
@@ -258,11 +260,11 @@ def judge(
     with clock.stage("decide"):
         chosen = registry.load_all(fixed.plan.checks, fixed.policy.settings)
         skipped = fixed.plan.skipped
-        asked = plan.ask(chosen, preparation.context_of(fixed), skipped)
+        asked = asking.ask(chosen, preparation.context_of(fixed), skipped)
         other = fixed
         if policy_name is not None:
             agreed = preparation.agree(policy_name, Path())
-            wanted = plan.ask(agreed.checks, asked.context, skipped)
+            wanted = asking.ask(agreed.checks, asked.context, skipped)
             _require_ran(wanted, fixed, policy_name)
             bound = policy.bind(
                 agreed.policy, wanted, fixed.declared_accuracy, possible=preparation.possible(agreed, asked.context)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
+from audit.asking import Asked
 from audit.evidence import Body, DecisionRecord, ExemplarRecord, FindingRecord, MoreItems, PolicyRecord, VerdictRecord
 from audit.findings import (
     BoundedMean,
@@ -15,7 +16,7 @@ from audit.findings import (
     Proportion,
     Statistic,
 )
-from audit.plan import Asked, PlanFile
+from audit.plan import PlanFile
 from audit.planning import more_items
 from audit.records import ModelRecord
 from audit.types import Claim, Decision, Decisions, OutputKind, Role, Sense, Unit, Verdict, role_of

@@ -9,13 +9,14 @@ import numpy as np
 
 import audit
 from audit import digest, plan, registry, runtime, sizes, tasks
+from audit.asking import Asked
 from audit.contracts import Model, Task
 from audit.data.manifest import METHOD_SET
 from audit.dataset import Attribute, DataSource, Manifest, first_items
 from audit.evidence import PolicyRecord
 from audit.findings import Missing
 from audit.gradients import CHECKED, DEAD, Gradients
-from audit.plan import Asked, PlanFile
+from audit.plan import PlanFile
 from audit.records import (
     Adapter,
     AttributeRecord,

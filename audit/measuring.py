@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from audit.asking import Asked
 from audit.contracts import Check
 from audit.errors import AuditError
 from audit.findings import BoundedMean, Exact, Finding, Kind, Metric, Missing, OrderStatistic
 from audit.pipeline import View
-from audit.plan import Asked
 from audit.types import Claim
 
 

@@ -1,125 +1,27 @@
 """The plan: everything that is fixed, and written down, before the first forward pass."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from audit import digest, grounds, sizes
+from audit.asking import Asked, passes_of
 from audit.comparisons import Settled
-from audit.contracts import Ask, Check, Condition, Context, Probe
+from audit.contracts import Probe
 from audit.dataset import Attribute
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import Kept, PartialRecord, Parties, PlanRecord, PolicyRecord, ProbeRecord
-from audit.findings import Metric, Missing
-from audit.perturbing import bounds_of, target_of, untouched
+from audit.findings import Missing
+from audit.perturbing import target_of, untouched
 from audit.records import DataName, DataRecord, ModelRecord, Record, RoleName, Sha256, TaskRecord, Tool
 from audit.storage import exists, require_free, write_atomic
-from audit.types import Claim, DataRole, Role, Scope, role_of
+from audit.types import DataRole, Role, role_of
 
-LEAST_EFFECT = 0.9
-"""Share of the items that a probe must change if it is to change any: what changes fewer is a free PASS.
-
-Most promise 0.99. What takes colour away finds some images grey: of CIFAR-10 one in a hundred.
-"""
 FILE = "plan.json"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The union of what the checks ask for: probes once each, claims with the check that promised them.
-
-    The checks named in `skipped` promise their claims, so that a policy can be bound, and get no probe.
-    """
-
-    checks: tuple[Check, ...]
-    context: Context
-    probes: tuple[Probe, ...]
-    claims: Mapping[Claim, Check]
-    metrics: Mapping[str, Metric]
-    skipped: tuple[str, ...] = ()
-    structure: bool = False
-    gradients: bool = False
-
-
-def ask(checks: Sequence[Check], context: Context, skipped: Sequence[str] = ()) -> Asked:
-    """Collect probes and claims; a claim outside its check's catalogue, or promised twice, is a bug."""
-    probes: dict[str, Probe] = {}
-    claims: dict[Claim, Check] = {}
-    metrics: dict[str, Metric] = {}
-    structure = gradients = False
-    context = replace(context, conditions=tuple(_conditions(checks, context)))
-    for check in checks:
-        wanted = _asked(check, context)
-        structure |= wanted.structure and check.name not in skipped
-        gradients |= wanted.gradients and check.name not in skipped
-        own = {metric.name: metric for metric in check.metrics}
-        for probe in () if check.name in skipped else wanted.probes:
-            if probes.setdefault(_identity(probe, check), probe) != probe:
-                raise _refused(check, f": its probe {probe.name!r} takes the place of another")
-        for claim in wanted.claims:
-            if claim.metric not in own or claim in claims:
-                raise RuntimeError(f"check {check.name!r} may not promise {claim.id!r}")
-            claims[claim] = check
-        if twice := {name for name in own.keys() & metrics.keys() if own[name] != metrics[name]}:
-            raise _refused(check, f" redefines the metric {min(twice)!r}")
-        metrics.update(own)
-    return Asked(tuple(checks), context, tuple(probes.values()), claims, metrics, tuple(skipped), structure, gradients)
-
-
-def _conditions(checks: Sequence[Check], context: Context) -> Iterator[Condition]:
-    """Under what conditions some of the checks show labelled items; raises AuditError where two have one scope."""
-    shown: dict[Scope, str] = {}
-    for check in checks:
-        with _named(check):
-            for condition in getattr(check, "shows", _none)(context):
-                scope = tuple(sorted(condition.scope))
-                if not scope:
-                    raise ValueError("a condition without a scope would be the clean test set")
-                if scope in shown:
-                    name = Claim("", scope).id.removeprefix("@")
-                    raise _refused(check, f": {name} is already shown by check {shown[scope]!r}")
-                shown[scope] = check.name
-                yield condition
-
-
-def _none(_: Context) -> tuple[Condition, ...]:
-    return ()
-
-
-def _asked(check: Check, context: Context) -> Ask:
-    with _named(check):
-        return check.ask(context)
-
-
-def _identity(probe: Probe, check: Check) -> str:
-    with _named(check):
-        digest.of_json(probe.stream())
-        bounds_of(probe)
-        if target_of(probe) is not None and not all(type(most) is int and most >= 0 for most in _passes(probe)):
-            raise ValueError(f"probe {probe.name!r} says that it takes {_passes(probe)} passes")
-        if probe.min_effect and not LEAST_EFFECT <= probe.min_effect <= 1:
-            raise ValueError(f"probe {probe.name!r} promises to change {probe.min_effect:g} of the items")
-        return digest.of_json(probe.canonical())
-
-
-@contextmanager
-def _named(check: Check) -> Iterator[None]:
-    """Code of others: whatever it does, it must be named."""
-    try:
-        yield
-    except AuditError:  # what a check says of its settings and the data
-        raise
-    except (Exception, SystemExit) as error:
-        raise _refused(check, f" crashes when asked ({type(error).__name__}: {error})") from error
-
-
-def _refused(check: Check, why: str) -> AuditError:
-    return AuditError(f"check {check.name!r}{why}", "Mend or uninstall the package of that check.")
 
 
 class PlanFile(Record):
@@ -279,7 +181,7 @@ def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRe
             draws=p.draws,
             min_effect=p.min_effect,
             target=_value(target_of(p)),
-            passes=_passes(p),
+            passes=passes_of(p),
             kept=what,
             description=p.describe(),
         )
@@ -291,11 +193,6 @@ def record(asked: Asked, checks: Sequence[str], frame: Frame, partial: PartialRe
         checks=tuple(checks), claims=len(claims), partial=partial,
     )  # fmt: skip
     return unnamed.model_copy(update={"sha256": grounds.plan_digest(unnamed, claims)})
-
-
-def _passes(probe: Probe) -> tuple[int, int]:
-    forward, backward = getattr(probe, "passes", (0, 0))
-    return forward, backward
 
 
 def _value(role: Role | None) -> RoleName | None:

@@ -5,12 +5,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audit import inventory, plan, policy, registry, tasks
+from audit import asking, inventory, policy, registry, tasks
+from audit.asking import Asked
 from audit.contracts import Check, Context
 from audit.data import relations
 from audit.errors import AuditError
 from audit.models.adapter import Preprocessing
-from audit.plan import Asked, PlanFile
+from audit.plan import PlanFile
 from audit.policy.explaining import GENERIC, generic
 from audit.records import Adapter, GradientsRecord
 from audit.subjects import Subjects, Terms
@@ -33,7 +34,7 @@ def agree(name: str, base: Path) -> Agreed:
 
 def promised(source: policy.Source) -> Asked:
     """What a policy's checks promise where no audit is at hand."""
-    return plan.ask(_wanted(source), generic(source))
+    return asking.ask(_wanted(source), generic(source))
 
 
 def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, PlanFile]:
@@ -51,12 +52,12 @@ def prepare(opened: Subjects, terms: Terms, agreed: Agreed) -> tuple[Asked, Plan
         watched=tuple(role for role, model in opened.models.items() if model.watched is not None),
     )  # fmt: skip
     skipped = () if opened.partial is None else opened.partial.skipped
-    asked, gradients = plan.ask(agreed.checks, context, skipped), {}
+    asked, gradients = asking.ask(agreed.checks, context, skipped), {}
     if asked.gradients:
         gradients = inventory.gradients_of(opened)
         # What can be asked depends on it.
         context = replace(context, without_gradients=_without(gradients))
-        asked = plan.ask(agreed.checks, context, skipped)
+        asked = asking.ask(agreed.checks, context, skipped)
     bound = policy.bind(agreed.policy, asked, terms.declared_accuracy, possible=possible(agreed, context))
     return asked, inventory.plan_of(
         opened.sampled(probe.data for probe in asked.probes), terms, asked, bound, gradients
@@ -92,7 +93,7 @@ def possible(agreed: Agreed, context: Context) -> frozenset[Claim]:
         said = context.attributes or best.attributes
         best = replace(best, classes=classes, data=(*context.data, *more), attributes=said)
         with suppress(AuditError):  # settings for images of another kind: then less is excused
-            found |= plan.ask(agreed.checks, best).claims.keys()
+            found |= asking.ask(agreed.checks, best).claims.keys()
     return frozenset(found)
 
 

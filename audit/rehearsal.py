@@ -10,10 +10,10 @@ from statistics import median
 import numpy as np
 
 from audit import planning, policy, preparation, runtime, subjects
+from audit.asking import Asked
 from audit.contracts import Model
 from audit.dataset import DataSource, Manifest
 from audit.evidence import ProbeRecord
-from audit.plan import Asked
 from audit.planning import Cost, Forecast, Load, Typical
 from audit.report import numbers, sentences
 from audit.request import AuditFile

@@ -32,10 +32,11 @@ import workload
 from numpy.typing import NDArray
 
 from audit import pipeline, preparation, repeatability, request, runtime, subjects
+from audit.asking import Asked
 from audit.ledger import Ledger
 from audit.observe import Observer
 from audit.parity import Parity
-from audit.plan import Asked, PlanFile
+from audit.plan import PlanFile
 from audit.repeatability import Beginning
 from audit.subjects import Subjects
 from audit.tasks.classification import Classification

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audit import plan, preparation, registry, request, resources, runtime, subjects, tasks
+from audit import asking, plan, preparation, registry, request, resources, runtime, subjects, tasks
 from audit.dataset import Manifest
 from audit.ledger import Ledger
 from audit.parity import Parity
@@ -195,7 +195,7 @@ def one_pass(out: Path) -> float:
     """Seconds to read, verify, join and compare every trace once."""
     fixed = plan.load(out)
     chosen = registry.load_all(fixed.plan.checks, fixed.policy.settings)
-    asked = plan.ask(chosen, preparation.context_of(fixed))
+    asked = asking.ask(chosen, preparation.context_of(fixed))
     start = time.perf_counter()
     view = View(fixed, Ledger(out / "ledger"), tasks.of(fixed.plan.task))
     for probe in asked.probes:

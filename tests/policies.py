@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audit import plan, policy
+from audit import asking, policy
+from audit.asking import Asked
 from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Finding, Kind, Metric
-from audit.plan import Asked
 from audit.policy import Source
 from audit.types import PAIR, Claim, Role, Sense, Unit
 
@@ -86,7 +86,7 @@ class Plan:
             Promising("accuracy", ACCURACY, ["reference.accuracy", "accuracy.drop"]),
             Promising("noise", ACCURACY[1:], noise),
         ]
-        return plan.ask(checks, Context(self.classes, self.roles))
+        return asking.ask(checks, Context(self.classes, self.roles))
 
 
 def written(folder: Path, *parts: str, head: str = HEAD) -> Source:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from audit import console, plan, registry
+from audit.asking import ask
 from audit.contracts import Ask, Batch, Budget, Check, Condition, Context, LedgerView, Perturbed, Rng
 from audit.digest import Json, of_json, of_sources
 from audit.errors import AuditError
@@ -124,7 +125,7 @@ def test_a_check_that_shows_items_where_others_do_is_named(scopes: tuple[Scope, 
 
     house: Check = type("Showing", (Accuracy,), {"name": "house", "metrics": (), "shows": shows, "ask": _nothing})()
     with pytest.raises(AuditError) as caught:
-        plan.ask([NoiseSimilarity(uniform=(2.0,), gaussian=()), PerClass(), house], Context(("a", "b")))
+        ask([NoiseSimilarity(uniform=(2.0,), gaussian=()), PerClass(), house], Context(("a", "b")))
     assert said in caught.value.what
     assert caught.value.hint == "Mend or uninstall the package of that check."
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import audit
-from audit import plan, registry
+from audit import asking, plan, registry
 from audit.contracts import Ask, Check, Context, LedgerView
 from audit.errors import AuditError
 from audit.findings import Finding, PairedDifference
@@ -85,13 +85,13 @@ def test_a_claim_outside_the_catalogue_cannot_be_promised() -> None:
             return Ask((), (Claim("accuracy.wonderful"),))
 
     with pytest.raises(RuntimeError, match="may not promise"):
-        plan.ask([Liar()], Context(("a", "b")))
+        asking.ask([Liar()], Context(("a", "b")))
 
 
 def test_two_checks_cannot_promise_the_same_claim() -> None:
     checks: list[Check] = [Accuracy(), Accuracy()]
     with pytest.raises(RuntimeError, match="may not promise"):
-        plan.ask(checks, Context(("a", "b")))
+        asking.ask(checks, Context(("a", "b")))
 
 
 def observations(world: World) -> list[Path]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import audit
-from audit import evidence, plan
+from audit import asking, evidence
 from audit.contracts import Context
 from audit.errors import AuditError
 from audit.evidence import Body, DecisionRecord, FindingRecord
@@ -294,12 +294,12 @@ def test_settings_that_mean_nothing_are_refused(world: World, settings: str, sai
 
 def test_of_very_many_classes_only_some_are_looked_at_one_by_one() -> None:
     context = Context(tuple(map(str, range(MANY + 1))))
-    noisy = plan.ask([NoiseSimilarity(uniform=(2.0,), gaussian=()), PerClass()], context).claims
+    noisy = asking.ask([NoiseSimilarity(uniform=(2.0,), gaussian=()), PerClass()], context).claims
     under = [claim for claim in noisy if claim.metric == "per_class.recall_drop" and "noise" in dict(claim.scope)]
     clean = [claim for claim in noisy if claim.metric == "per_class.recall_drop" and "noise" not in dict(claim.scope)]
     assert (len(under), len(clean)) == (0, MANY + 1)
     assert not [claim for claim in noisy if claim.metric == "per_class.confusion_increase"]
-    some = plan.ask([NoiseSimilarity(uniform=(2.0,), gaussian=()), PerClass(classes=("7",))], context).claims
+    some = asking.ask([NoiseSimilarity(uniform=(2.0,), gaussian=()), PerClass(classes=("7",))], context).claims
     assert len([claim for claim in some if claim.metric == "per_class.recall_drop"]) == 2
     few = PerClass().ask(Context(tuple(map(str, range(CELLS))))).claims
     assert len([claim for claim in few if claim.metric == "per_class.confusion_increase"]) == CELLS * (CELLS - 1)

@@ -9,10 +9,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from audit import plan, policy, preparation, registry
+from audit import asking, policy, preparation, registry
+from audit.asking import Asked
 from audit.contracts import Context
 from audit.errors import AuditError
-from audit.plan import Asked
 from audit.policy import PolicyFile, Source
 from audit.policy.checking import check
 from audit.policy.comparing import diff
@@ -32,7 +32,7 @@ def ask(source: Source) -> Asked:
 
 
 def real(source: Source) -> Asked:
-    return plan.ask(registry.load_all(source.file.checks, source.file.settings), generic(source))
+    return asking.ask(registry.load_all(source.file.checks, source.file.settings), generic(source))
 
 
 def told(folder: Path, *parts: str, head: str = HEAD) -> Preview:
@@ -260,7 +260,7 @@ def test_the_schema_knows_dates_lists_and_waivers() -> None:
 def test_a_policy_is_for_its_tasks(name: str, task: TaskKind, meant: bool) -> None:
     source = policy.read(name, Path())
     checks = registry.load_all(source.file.checks, source.file.settings)
-    asked = plan.ask(checks, Context(() if task is TaskKind.REGRESSION else GENERIC.classes, PAIR, task=task))
+    asked = asking.ask(checks, Context(() if task is TaskKind.REGRESSION else GENERIC.classes, PAIR, task=task))
     if meant:
         possible = preparation.possible(Agreed(source, checks), asked.context)
         assert policy.bind(source, asked, None, possible=possible).id == source.file.id
@@ -277,7 +277,7 @@ def test_built_in_policies_are_valid(name: str, roles: tuple[str, ...]) -> None:
     checks = registry.load_all(source.file.checks, source.file.settings)
     for task in source.file.tasks or (TaskKind.CLASSIFICATION, TaskKind.SEGMENTATION):
         for classes in [()] if task is TaskKind.REGRESSION else [GENERIC.classes, ("stop", "go")]:
-            asked = plan.ask(checks, Context(classes, roles, task=task))
+            asked = asking.ask(checks, Context(classes, roles, task=task))
             possible = preparation.possible(Agreed(source, checks), asked.context)
             record = policy.bind(source, asked, None, possible=possible)
             assert record.source == "built-in"

@@ -7,11 +7,11 @@ from datetime import date
 import numpy as np
 
 from audit import digest
+from audit.asking import Asked
 from audit.contracts import Context
 from audit.dataset import Attribute
 from audit.errors import AuditError
 from audit.evidence import CriterionRecord, PolicyRecord
-from audit.plan import Asked
 from audit.policy import standing
 from audit.policy.entries import ReferenceFloor
 from audit.policy.expanding import as_written

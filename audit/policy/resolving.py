@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from audit import digest
+from audit.asking import Asked
 from audit.digest import Json
 from audit.errors import AuditError
 from audit.evidence import CriterionRecord, PolicyRecord
 from audit.findings import Kind, Metric
-from audit.plan import Asked
 from audit.policy import standing, waiving
 from audit.policy.expanding import Limit, expand
 from audit.policy.reading import Source
