@@ -90,15 +90,19 @@ def _extended(rows: Rows) -> Rows:
 
 
 def _product(left: Rows, right: Rows) -> Rows:
-    """Σ left rightᵀ. A copy of the left rows keeps one routine for equal and for other ones: the same bits for both."""
+    """Sums over rows of products of their values [D + 2, E + 2].
+
+    The left ones are copied, so that of equal rows the same routine gives the same bits as of others.
+    """
     product: Rows = left.T.copy() @ right
     return product
 
 
 def _criterion(sums: Rows) -> float:
-    """The unbiased Hilbert–Schmidt criterion of kernels K = XXᵀ and L = YYᵀ, from Σ of extended rows [D + 2, E + 2].
+    """The unbiased Hilbert–Schmidt criterion, from sums of products of extended rows [D + 2, E + 2].
 
-    With K and L without their diagonals, (tr KL + 1ᵀK1·1ᵀL1 / ((n − 1)(n − 2)) − 2·1ᵀKL1 / (n − 2)) / (n(n − 3)).
+    Of the kernels K and L, all scalar products of rows, without their diagonals, and with Σ for the sum of all values of
+    a matrix, it is (tr KL + ΣK · ΣL / ((n − 1)(n − 2)) − 2 · ΣKL / (n − 2)) / (n(n − 3)).
     """
     products, x, y, n = sums[:-2, :-2], sums[:-2, -1], sums[-1, :-2], sums[-1, -1]
     squares = sums[-2, -2]

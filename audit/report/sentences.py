@@ -4,18 +4,21 @@ The rules of wording: a confidence level is a property of the procedure, so no s
 that a model is safe; parts of a result are individual statements, only the overall verdict is a joint one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from audit.evidence import Evidence, PolicyRecord, ProbeRecord
 from audit.records import Adapter, DataName, DataRecord, TaskRecord
 from audit.report import numbers, scopes
 from audit.report.rows import Row, clean
 from audit.report.view import Results, name
-from audit.types import DataRole, role_of
+from audit.types import DataRole, Scope, role_of
 
 NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
 NEAR_TIES = "near-ties"  # the reason code of a PASS that would not survive another machine
 _MILLION = "more than a million"
+_LEVELS = ("level", "severity")  # of a condition, so no condition by themselves
+_SLICE = ("attribute", "value")  # say something together only
+_NAMED = 3  # conditions that page 1 has room for
 
 
 def task(record: TaskRecord) -> str:
@@ -89,8 +92,26 @@ def headline(evidence: Evidence, results: Results) -> str:
     told = f"{len(verdicts)} required {plural}: {counts}."
     if set(verdicts) == {"PASS"}:
         told = f"{len(verdicts)} of {len(verdicts)} required {plural}: PASS."
-    apart = _apart(results)
-    return f"{told} Left out of the verdict: {apart}." if apart else told
+    apart, unjudged = _apart(results), _unjudged(results)
+    left_out = f" Left out of the verdict: {apart}." if apart else ""
+    return f"{told}{left_out} Nowhere judged: {unjudged}." if unjudged else f"{told}{left_out}"
+
+
+def _unjudged(results: Results) -> str:
+    """Classes, slices, corruptions … that required criteria name, and of which none applies at any level."""
+    judged = {part for row in results.required for part in _parts(row)}
+    left_out = {part for row in results.inapplicable if row.record.required for part in _parts(row)}
+    named = [scopes.words(part) for part in sorted(left_out - judged)]
+    more = len(named) - _NAMED
+    return ", ".join(named[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _parts(row: Row) -> Iterator[Scope]:
+    """What a claim is about, each by itself and at no level."""
+    held = scopes.parsed(row.record.claim).scope
+    yield from (((key, value),) for key, value in held if key not in (*_SLICE, *_LEVELS))
+    if sliced := tuple((key, value) for key, value in held if key in _SLICE):
+        yield sliced
 
 
 def _apart(results: Results) -> str:

@@ -7,7 +7,7 @@ from noise_samples import WAIVER
 from report_samples import WITHIN, build, decision
 
 from audit import console
-from audit.evidence import Evidence, MoreItems
+from audit.evidence import DecisionRecord, Evidence, MoreItems
 from audit.report import html, junit, markdown, sentences
 from audit.report.rows import Row
 from audit.report.view import results
@@ -66,6 +66,41 @@ def test_required_criteria_that_do_not_apply_are_counted() -> None:
     assert sentences.headline(evidence, results(evidence)) == (
         "8 of 8 required criteria: PASS. Left out of the verdict: 1 not applicable."
     )
+
+
+def excused(*scopes: str) -> list[DecisionRecord]:
+    """Required criteria that do not apply, for the reference fails there."""
+    held = [decision(f"slices.accuracy_drop@{scope}", "Drop", 5.0, None, reason="reference-floor") for scope in scopes]
+    return [each.model_copy(update={"applicable": False}) for each in held]
+
+
+def headline(remaining: tuple[str, ...], *left_out: DecisionRecord) -> str:
+    """That of an audit with these scopes among the criteria that count."""
+    counting = [WITHIN[0].model_copy(update={"claim": f"slices.accuracy_drop@{scope}"}) for scope in remaining]
+    evidence = build((*WITHIN, *counting, *left_out))
+    return sentences.headline(evidence, results(evidence))
+
+
+def test_what_applies_at_no_level_is_named_at_once() -> None:
+    remaining = ("class=car", "class=car,level=2/255,noise=uniform")
+    lost = excused("class=truck", "class=truck,level=2/255,noise=uniform", "class=car,level=4/255,noise=uniform")
+    assert headline(remaining, *lost).endswith(
+        "Left out of the verdict: 3 not applicable. Nowhere judged: class truck."
+    )
+    somewhere = (*remaining, "class=truck,corruption=fog,severity=1")
+    assert headline(somewhere, *lost).endswith("Left out of the verdict: 3 not applicable.")
+
+
+def test_a_slice_is_an_attribute_with_its_value() -> None:
+    told = headline(
+        ("attribute=weather,value=sun",), *excused("attribute=weather,value=rain", "attribute=site,value=sun")
+    )
+    assert told.endswith("Nowhere judged: attribute site, value sun, attribute weather, value rain.")
+
+
+def test_page_one_names_three_of_many() -> None:
+    told = headline(("class=bus",), *excused(*(f"class={name}" for name in ("car", "cat", "dog", "ship", "truck"))))
+    assert told.endswith("Nowhere judged: class car, class cat, class dog and 2 more.")
 
 
 @pytest.mark.parametrize("form", [html.render, markdown.render, junit.render])
