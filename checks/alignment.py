@@ -101,8 +101,8 @@ def _product(left: Rows, right: Rows) -> Rows:
 def _criterion(sums: Rows) -> float:
     """The unbiased Hilbert–Schmidt criterion, from sums of products of extended rows [D + 2, E + 2].
 
-    Of the kernels K and L, all scalar products of rows, without their diagonals, and with Σ for the sum of all values of
-    a matrix, it is (tr KL + ΣK · ΣL / ((n − 1)(n − 2)) − 2 · ΣKL / (n − 2)) / (n(n − 3)).
+    Of the kernels K and L, all scalar products of rows, without their diagonals, and with Σ for the sum of all values
+    of a matrix, it is (tr KL + ΣK · ΣL / ((n − 1)(n − 2)) − 2 · ΣKL / (n − 2)) / (n(n − 3)).
     """
     products, x, y, n = sums[:-2, :-2], sums[:-2, -1], sums[-1, :-2], sums[-1, -1]
     squares = sums[-2, -2]
