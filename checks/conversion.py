@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from audit.contracts import LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing
 from audit.traces import Trace
 from audit.types import Claim, Role, Sense, TaskKind, Unit
 from checks.accuracy import working
-from checks.functional import FAR, VALUED, lengths
+from checks.functional import FAR, VALUED, lengths, saturated
 from checks.methods import differing, mean, paired, share
 from checks.perturbations.clean import CLEAN
 
@@ -106,6 +104,4 @@ def _distances(trace: Trace, task: TaskKind) -> Iterator[Finding]:
 
 def _largest(trace: Trace, column: str) -> Exact | Missing:
     error = trace.columns[column]
-    if lost := int(np.isnan(error).sum()):
-        return Missing("saturated-outputs", f"of {lost} items probabilities were rounded to 0")
-    return Exact(min(float(error.max()), _UNBOUNDED), len(trace))
+    return saturated(error) or Exact(min(float(error.max()), _UNBOUNDED), len(trace))

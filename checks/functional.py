@@ -151,15 +151,15 @@ class Functional:
     def _moved_far(self, trace: Trace, column: str, metric: Metric) -> Iterator[Finding]:
         error = trace.columns[column]
         for epsilon in self.epsilon:
-            yield Finding(_moved(epsilon, metric), _saturated(error) or share(trace, error > epsilon))
+            yield Finding(_moved(epsilon, metric), saturated(error) or share(trace, error > epsilon))
 
 
 def _moved(epsilon: float, metric: Metric = RELATIVE) -> Claim:
     return Claim(metric.name, (("epsilon", f"{epsilon:g}"),))
 
 
-def _saturated(error: NDArray[np.float64]) -> Missing | None:
-    """Why relative errors of probabilities cannot be told; None where they can."""
+def saturated(error: NDArray[np.float64]) -> Missing | None:
+    """Why relative errors [rows] of probabilities cannot be told, for some are NaN; None where they can."""
     lost = int(np.isnan(error).sum())
     return Missing("saturated-outputs", f"of {lost} items probabilities were rounded to 0") if lost else None
 
@@ -181,8 +181,8 @@ def lengths(task: TaskKind) -> tuple[tuple[str, Metric], ...]:
 
 def _farthest(trace: Trace, column: str, metric: Metric) -> Finding:
     values, claim = trace.columns[column], Claim(metric.name)
-    if saturated := _saturated(values):
-        return Finding(claim, saturated)
+    if lost := saturated(values):
+        return Finding(claim, lost)
     if not np.isfinite(values).all():
         return Finding(claim, _NO_LENGTH[metric])
     return Finding(claim, OrderStatistic(tuple(values.tolist()), metric.q))
