@@ -16,7 +16,7 @@ from audit.contracts import Ask, Context, LedgerView
 from audit.findings import Exact, Finding, Kind, Metric, Missing
 from audit.traces import Trace
 from audit.types import PAIR, Claim, DataRole, Role, Scope, Sense, TaskKind, Unit
-from checks import calibration_errors, selective
+from checks import calibration_errors, selective, temperature
 from checks.accuracy import working
 from checks.figures import claim, counted, paired_rise, percent, require_names
 from checks.methods import mean, paired
@@ -26,7 +26,10 @@ from checks.reliability import Answers
 LEAST: Final = 1e-4
 """Probabilities of a label below this count as this: of an unbounded log loss nothing is proven."""
 FARTHEST: Final = -math.log(LEAST)
-_MOVES: Final = "of the candidate minus of the reference, on the same items. It moves with accuracy too."
+_MOVES: Final = (
+    "of the candidate minus of the reference, on the same items. It moves with accuracy too. At a temperature, the "
+    "logits of both are divided by the reference's, or of each by its own."
+)
 
 
 def _score(name: str, title: str, meaning: str, low: float, high: float, *, of_pair: bool) -> Metric:
@@ -69,10 +72,12 @@ _SCORES: Final = {"brier": (BRIER, BRIER_INCREASE), "log_loss": (LOG_LOSS, LOG_L
 
 @dataclass(frozen=True)
 class Calibration:
-    """Proper scores, calibration errors, confidence in wrong answers, and rejection of doubtful ones.
+    """Proper scores, calibration errors, confidence in wrong answers, rejection of doubtful ones, and temperatures.
 
     An error is confident from each share of `confident` on. `coverage` are the shares of the calibration items that a
-    rejection threshold accepts; without calibration items there is none, and nothing is promised of it.
+    rejection threshold accepts. On those items a temperature is fitted too, and at the reference's, which stays in
+    place, proper scores are compared again. Without calibration items there is neither threshold nor temperature, and
+    nothing is promised of them.
     """
 
     confident: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.9,)
@@ -83,23 +88,27 @@ class Calibration:
         require_names(self.coverage)
 
     name: ClassVar[str] = "calibration"
-    summary: ClassVar[str] = "proper scores, calibration errors, confidence in wrong answers and selective prediction"
+    summary: ClassVar[str] = (
+        "proper scores, calibration errors, confidence in wrong answers, selective prediction and temperatures"
+    )
     metrics: ClassVar[tuple[Metric, ...]] = (
         BRIER, LOG_LOSS, BRIER_INCREASE, LOG_LOSS_INCREASE, *calibration_errors.METRICS, WHEN_WRONG,
-        WHEN_WRONG_INCREASE, CONFIDENT_ERRORS, *selective.METRICS,
+        WHEN_WRONG_INCREASE, CONFIDENT_ERRORS, *selective.METRICS, temperature.TEMPERATURE,
     )  # fmt: skip
 
     def ask(self, context: Context, /) -> Ask:
         if context.task is not TaskKind.CLASSIFICATION:
             return Ask((), ())
+        calibrated = _calibrated(context)
         scopes: list[Scope] = [(), *(condition.scope for condition in context.conditions)]
+        scopes += temperature.SCOPES if calibrated else ()
         claims = [claim(own, role=role) for own in (BRIER, LOG_LOSS, WHEN_WRONG) for role in PAIR]
         claims += [Claim(rise.name, scope) for scope in scopes for _, rise in _SCORES.values()]
         claims += [claim(WHEN_WRONG_INCREASE), *(_confident(share) for share in self.confident)]
         claims += [*calibration_errors.claims(), *selective.curve_claims()]
-        calibrated = _calibrated(context)
         if calibrated:
             claims += [each for share in self.coverage for each in selective.threshold_claims(share)]
+            claims += temperature.claims()
         return Ask((CLEAN, *calibrated), tuple(claims))
 
     def measure(self, context: Context, ledger: LedgerView, /) -> Iterator[Finding]:
@@ -116,6 +125,10 @@ class Calibration:
         for probe in _calibrated(context):
             for share in self.coverage:
                 yield from selective.behind_thresholds(clean, ledger.trace(probe), share)
+            temperatures = temperature.fitted(ledger, probe)
+            yield from temperature.told(temperatures)
+            for scope, trace in temperature.scaled(clean, ledger, temperatures):
+                yield from _rises(trace, None, scope)
 
     def _of_clean(self, clean: Trace, ledger: LedgerView) -> Iterator[Finding]:
         """What takes nothing but clean items."""

@@ -8,11 +8,11 @@ from audit.types import Claim, Sense, Unit
 
 def counted(
     name: str, title: str, meaning: str, unit: Unit = Unit.PERCENT, better: Sense = Sense.AT_MOST, low: float = 0.0,
-    reach: str = "As counted: nothing is said beyond these items.",
+    high: float = 1.0, reach: str = "As counted: nothing is said beyond these items.",
 ) -> Metric:  # fmt: skip
     """A figure that is counted: no audit passes by such alone."""
     return Metric(
-        name=f"calibration.{name}", title=title, unit=unit, low=low, high=1.0, better=better, kind=Kind.COUNTED,
+        name=f"calibration.{name}", title=title, unit=unit, low=low, high=high, better=better, kind=Kind.COUNTED,
         meaning=f"{meaning} {reach}", of_pair=False,
     )  # fmt: skip
 
