@@ -18,14 +18,14 @@ _CHECK = "calibration."
 _INCREASE = "_increase"
 _FIGURES = (
     "brier", "log_loss", "ece", "ece_increase_bound", "classwise_ece", "reliability", "resolution",
-    "confidence_when_wrong", "confident_errors", "aurc", "accepted_errors", "rejection",
+    "confidence_when_wrong", "confident_errors", "aurc", "accepted_errors", "rejection", "temperature",
 )  # fmt: skip
 """What the lines tell, in their order; of bins and coverages they tell what has a limit."""
 _OF_BIN = ("bin_share", "bin_confidence", "bin_accuracy")
 _RISK = "risk"
 _METRICS = {*_FIGURES, *_OF_BIN, _RISK}
 _WORDS = {"bins": "bins of equal {}", "confidence": "from {} % on", "coverage": "coverage {} %",
-          "threshold": "threshold: {}", "bin": "bin {}"}  # fmt: skip
+          "threshold": "threshold: {}", "temperature": "temperature: {}", "bin": "bin {}"}  # fmt: skip
 _KEYS = {"role", *_WORDS}
 """What a scope names on clean data; under a condition it has other keys."""
 

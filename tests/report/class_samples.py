@@ -28,7 +28,7 @@ _TITLES = {
     "accepted_errors_increase": ("More errors let through", "points"),
     "aurc": ("Area under the risk–coverage curve", "%"), "risk": ("Errors at a coverage", "%"),
     "bin_share": ("Items in a bin", "%"), "bin_confidence": ("Confidence in a bin", "%"),
-    "bin_accuracy": ("Accuracy in a bin", "%"),
+    "bin_accuracy": ("Accuracy in a bin", "%"), "temperature": ("Temperature", "distance"),
 }  # fmt: skip
 _ON_CLEAN = ("accuracy_drop", "precision_drop", "positive_flips")
 

@@ -72,6 +72,17 @@ def test_a_limit_at_a_coverage_makes_a_line() -> None:
     assert section.risks == (("80", ("–", "2.00")), ("90", ("–", "3.00")))
 
 
+def test_scores_at_a_temperature_stand_here_too() -> None:
+    found = [finding("calibration", "temperature", 1.5 + place, 0.0, role=role) for place, role in
+             enumerate(("reference", "candidate"))]  # fmt: skip
+    found += [finding("calibration", "brier_increase", 0.03, 0.01, temperature=whose) for whose in ("reference", "own")]
+    lines = [(line.title, line.reference, line.candidate) for line in told(of(*found)).lines]
+    assert [title for title, _, _ in lines] == [
+        "Rise of the Brier score, temperature: own", "Rise of the Brier score, temperature: reference", "Temperature",
+    ]  # fmt: skip
+    assert lines[-1][1:] == ("1.5000", "2.5000")
+
+
 def test_what_was_not_measured_says_why(confident: Evidence) -> None:
     notes = {line.title: line.notes for line in told(confident).lines if line.notes}
     assert notes == {
