@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from audit.contracts import Ask, Context, LedgerView
-from audit.findings import Exact, Finding, Kind, Metric, Missing
+from audit.findings import Exact, Finding, Kind, Metric, Missing, Presupposition
 from audit.traces import Trace
 from audit.types import PAIR, Claim, DataRole, Role, Scope, Sense, TaskKind, Unit
 from checks import calibration_errors, selective, temperature
@@ -28,7 +28,8 @@ LEAST: Final = 1e-4
 FARTHEST: Final = -math.log(LEAST)
 _MOVES: Final = (
     "of the candidate minus of the reference, on the same items. It moves with accuracy too. At a temperature, the "
-    "logits of both are divided by the reference's, or of each by its own."
+    "logits of both are divided by the reference's, or of each by its own; the reference's mean confidence must then "
+    "reach as large a share of its accuracy as is asked of accuracy off the clean set."
 )
 
 
@@ -128,7 +129,8 @@ class Calibration:
             temperatures = temperature.fitted(ledger, probe)
             yield from temperature.told(temperatures)
             for scope, trace in temperature.scaled(clean, ledger, temperatures):
-                yield from _rises(trace, None, scope)
+                sure = () if isinstance(trace, Missing) else (temperature.sure(trace),)
+                yield from _rises(trace, None, scope, sure)
 
     def _of_clean(self, clean: Trace, ledger: LedgerView) -> Iterator[Finding]:
         """What takes nothing but clean items."""
@@ -160,15 +162,20 @@ def _scores(clean: Trace) -> Iterator[Finding]:
     yield from _rises(clean, None, ())
 
 
-def _rises(trace: Trace | Missing, clean: Trace | None, scope: Scope) -> Iterator[Finding]:
-    """By how much the candidate's scores are worse; `clean`, off the clean set, is the trace there."""
+def _rises(
+    trace: Trace | Missing, clean: Trace | None, scope: Scope, further: tuple[Presupposition, ...] = ()
+) -> Iterator[Finding]:
+    """By how much the candidate's scores are worse; `clean`, off the clean set, is the trace there.
+
+    They presuppose a working reference, and what is `further`.
+    """
     for column, (own, rise) in _SCORES.items():
         if isinstance(trace, Missing):
             yield Finding(Claim(rise.name, scope), trace)
             continue
         scores = {role: trace.columns[f"{column}_{role}"].clip(own.low, own.high) for role in PAIR}
         worse = mean(trace, scores[Role.CANDIDATE] - scores[Role.REFERENCE], rise)
-        yield Finding(Claim(rise.name, scope), worse, (working(trace, clean),))
+        yield Finding(Claim(rise.name, scope), worse, (working(trace, clean), *further))
 
 
 def _when_wrong(answers: Mapping[Role, Answers]) -> Iterator[Finding]:

@@ -14,12 +14,14 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 
 from audit.contracts import LedgerView, Probe
-from audit.findings import Exact, Finding, Missing
+from audit.findings import Exact, Finding, Missing, Presupposition
 from audit.traces import Columns, Trace
 from audit.types import PAIR, Claim, Role, Scope, Unit
+from checks.accuracy import working
 from checks.detection import FEWEST
 from checks.figures import claim, counted
 from checks.functional import saturated
+from checks.methods import share
 from checks.perturbations.clean import CLEAN
 
 COLDEST: Final = 0.01
@@ -59,7 +61,7 @@ def fitted(ledger: LedgerView, calibration: Probe) -> Temperatures:
 
 
 def scaled(clean: Trace, ledger: LedgerView, found: Temperatures) -> Iterator[tuple[Scope, Trace | Missing]]:
-    """The clean items with the proper scores that both models have at temperatures, by SCOPES."""
+    """The clean items with the proper scores and the confidence that both models have at temperatures, by SCOPES."""
     for scope, used in zip(SCOPES, (found, dict.fromkeys(PAIR, found[Role.REFERENCE])), strict=True):
         columns = dict(clean.columns)
         for role in PAIR:
@@ -70,6 +72,15 @@ def scaled(clean: Trace, ledger: LedgerView, found: Temperatures) -> Iterator[tu
             columns |= scores
         else:
             yield scope, replace(clean, columns=columns)
+
+
+def sure(trace: Trace) -> Presupposition:
+    """That the reference is still sure of its answers: at a high temperature all probabilities are alike, and no worse.
+
+    Of true probabilities the mean confidence is the accuracy.
+    """
+    confidence = share(trace, trace.columns[f"max_softmax_{Role.REFERENCE}"])
+    return Presupposition(confidence, working(trace).accuracy, what="mean confidence at its temperature")
 
 
 def _fit(trace: Trace, probabilities: Floats | Missing, role: Role) -> Exact | Missing:
@@ -98,7 +109,7 @@ def _fit(trace: Trace, probabilities: Floats | Missing, role: Role) -> Exact | M
 def _scores(
     trace: Trace, probabilities: Floats | Missing, temperature: Exact | Missing, role: Role
 ) -> Columns | Missing:
-    """Brier score and log loss of a model's items [N] at a temperature, as pair columns."""
+    """Brier score, log loss and maximum softmax of a model's items [N] at a temperature, as pair columns."""
     if isinstance(temperature, Missing):
         return temperature
     logits = _logits(trace, probabilities)
@@ -107,7 +118,7 @@ def _scores(
     logs = log_softmax(logits / temperature.value, axis=1)
     own, p = _of_label(logs, trace), np.exp(logs)
     brier = (np.einsum("ij,ij->i", p, p) - 2 * np.exp(own) + 1) / 2
-    return {f"brier_{role}": brier, f"log_loss_{role}": -own}
+    return {f"brier_{role}": brier, f"log_loss_{role}": -own, f"max_softmax_{role}": p.max(axis=1)}
 
 
 def _logits(trace: Trace, probabilities: Floats | Missing) -> Floats | Missing:

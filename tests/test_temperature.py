@@ -219,6 +219,18 @@ def test_a_broken_reference_is_no_measure_at_a_temperature(tmp_path: Path) -> No
     assert {decided(body, f"calibration.{rise}").reason for rise in RISES} == {"reference-floor"}
 
 
+def test_a_temperature_that_blurs_everything_proves_nothing(tmp_path: Path) -> None:
+    """Calibration items on which the reference is hardly better than guessing: at their T no candidate looks worse."""
+    world = softened(tmp_path / "w", candidate=3 * STRENGTH)
+    limits = "".join(limit(f"calibration.{rise}", 0.5, "distance") for rise in RISES)
+    body = examined(world, limits, calibration=Items(n=200, errors=146, seed=9))
+    assert estimate(body, OF.format("reference")) == pytest.approx(closed_form(STRENGTH, 0.27))
+    assert estimate(body, "log_loss_increase@temperature=reference") < 0
+    parts = [decided(body, f"calibration.{rise}") for rise in RISES]
+    assert {part.reason for part in parts} == {"reference-floor"}
+    assert "mean confidence at its temperature, 27.00 %, is not proven to reach 40 %, 50% of" in parts[0].detail
+
+
 def test_it_shows_no_network_another_item() -> None:
     assert Calibration().ask(CALIBRATED).probes == (CLEAN, Clean(DataRole.CALIBRATION))
 
