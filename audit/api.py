@@ -1,12 +1,9 @@
 """The whole tool in three calls: `run` an audit, `judge` its ledger again, `render` its evidence again."""
 
 import re
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +30,7 @@ from audit import (
     verdict,
 )
 from audit.asking import Asked
+from audit.clock import Clock, now
 from audit.data.form import Ends, Form
 from audit.data.targets import Targets
 from audit.errors import AuditError, ExitCode
@@ -84,22 +82,6 @@ class Outcome:
         }
 
 
-@dataclass
-class Clock:
-    """Wall time per stage; what it reads never enters the body."""
-
-    started: str = field(default_factory=lambda: _now())
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(time.perf_counter() - start, 3)
-
-
 def run(
     file: str | Path | AuditFile,
     *,
@@ -141,6 +123,7 @@ def compare(
     bounds: tuple[Ends, Ends] | None = None,
     preprocessing: Preprocessing | None = None,
     layer: str = "",
+    attributes: Mapping[str, Sequence[object]] | None = None,
     declared_accuracy: float | None = None,
     device: str = "auto",
     out: str | Path = DEFAULT_OUT,
@@ -155,8 +138,9 @@ def compare(
     sets have names such as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is what the candidate was
     converted from. `task` has the keys of [task] in an audit file; items that are no images need their `bounds`, the
     least and the greatest value of each feature, or of all. What the modules named `layer` in all but the origin give
-    is compared too. A module that torch cannot export is identified by its weights alone: its audit cannot be accepted,
-    nor resumed. Of `private` data no item is shown. Raises AuditError for anything that cannot be used.
+    is compared too. `attributes` of the test items, such as the weather, have by name a value for each. A module that
+    torch cannot export is identified by its weights alone: its audit cannot be accepted, nor resumed. Of `private` data
+    no item is shown. Raises AuditError for anything that cannot be used.
     """
     runtime.prepare()
     modules = {
@@ -171,7 +155,14 @@ def compare(
     course = _Course(Path(out), (), progress, (), pdf=pdf)
     return course.run(
         lambda: subjects.of_objects(
-            given, sets, preprocessing or Preprocessing(), device, form, layer=layer, private=private
+            given,
+            sets,
+            preprocessing or Preprocessing(),
+            device,
+            form,
+            layer=layer,
+            attributes=attributes,
+            private=private,
         ),
         Terms(policy_name, declared_accuracy),
         Path(),
@@ -329,7 +320,7 @@ def _run(fixed: PlanFile, clock: Clock, observer: Observer | None, ledger: Ledge
     items = {probe.name: fixed.dataset(probe.data).items for probe in fixed.plan.probes}
     return Run(
         started=clock.started,
-        finished=_now(),
+        finished=now(),
         seconds=clock.seconds,
         passes={model.role: passes[Role(model.role)] for model in fixed.models},
         attacks={name: round(1000 * taken / items[name], 3) for name, taken in seconds.items()},
@@ -341,7 +332,3 @@ def _run(fixed: PlanFile, clock: Clock, observer: Observer | None, ledger: Ledge
         command=tuple(command),
         parties=fixed.parties,
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -186,16 +186,21 @@ def of_objects(
     form: Form = IMAGES,
     *,
     layer: str = "",
+    attributes: Mapping[str, Sequence[object]] | None = None,
     private: bool = False,
 ) -> Subjects:
     """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y).
 
-    `layer` is a module to be watched in all but an origin.
+    `layer` is a module to be watched in all but an origin; `attributes` have, by name, a value for each test item.
     """
     from audit.models import memory
 
     runtime.require_one_onnxruntime()
-    opened = {name: sources.of_object(each, role_of(name), f"the {name} data", form) for name, each in data.items()}
+    described = {DataRole.TEST.value: attributes}
+    opened = {
+        name: sources.of_object(each, role_of(name), f"the {name} data", form, described.get(name))
+        for name, each in data.items()
+    }
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)
     lanes, batch = runtime.lanes(with_torch=True), batch_of(Look.of(test), [adapted])

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 from audit import request
 from audit.data import attributes, manifest
 from audit.data.sample import Sample
-from audit.data.sources import open_source
+from audit.data.sources import of_object, open_source
 from audit.dataset import Attribute, DataSource, Manifest
 from audit.entries import DataEntry
 from audit.errors import AuditError
@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         csv(*ROWS, header="item,wea\0ther,site"),
         r"a column: 'wea\x00ther' holds a character that cannot be printed",
     ),
-    "unnamed": (csv(*ROWS, header="item,,site"), "a column has no name"),
+    "unnamed": (csv(*ROWS, header="item,,site"), "one column has no name"),
     "one name": (csv(*ROWS, header="item,site,site"), "two columns are called 'site'"),
     "two items": (csv(*ROWS, header="item,item,site"), "two columns are called 'item'"),
     "Item": (csv(*ROWS, header="Item,weather,site"), "a column is called 'Item'"),
@@ -301,6 +301,38 @@ def test_items_of_own_code_are_named_by_number(tmp_path: Path) -> None:
     entry = DataEntry(factory="made:make", attributes="a.csv", layout="NHWC")
     found = open_source(entry, tmp_path, DataRole.TEST).manifest
     assert values(found, "w") == ["dry"] * 4 + ["wet"] * 2
+
+
+def of_python(**given: Sequence[object]) -> Manifest:
+    return of_object((X, Y), DataRole.TEST, "the test data", described=given).manifest
+
+
+def test_python_says_what_an_npz_says(tmp_path: Path) -> None:
+    stored = beside(tmp_path, tuple(ARRAYS), **ARRAYS)
+    given = {**ARRAYS, "rig": ["a", "bé"] * 6, "wet": ARRAYS["wet"].tolist()}
+    found, expected = (
+        [(each.name, each.values, each.text) for each in it.attributes] for it in (of_python(**given), stored)
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"a": ["x", "y"] * 5}, "attribute 'a' has 10 values, for 12 items"),
+        ({"a": "x" * N}, "attribute 'a' has 12 values, for 12 items"),
+        ({"a": ["x", 0.5] * 6}, "attribute 'a': item 1 is a float"),
+        ({"a": ["x", None] * 6}, "attribute 'a': item 1 is a NoneType"),
+        ({"a": [" "] * N}, "item 0, attribute 'a': is empty"),
+        ({"a": list(range(N))}, "attribute 'a' has another value for every item"),
+        ({"": ["x"] * N}, "one attribute has no name"),
+        ({}, "holds 0 attributes"),
+    ],
+)
+def test_what_python_says_wrongly_is_refused(given: dict[str, Sequence[object]], said: str) -> None:
+    with pytest.raises(AuditError) as caught:
+        of_python(**given)
+    assert said in caught.value.what
 
 
 def test_copies_of_an_item_count_once_with_the_value_of_both(tmp_path: Path) -> None:

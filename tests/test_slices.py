@@ -9,9 +9,11 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import nn
 
 import audit
 from audit import digest, plan, preparation
@@ -487,3 +489,18 @@ def test_the_check_asks_for_nothing_but_clean_items() -> None:
     asked = Slices().ask(Context(("x", "y"), attributes=(coded("a", [0, 1], 2),), conditions=(noise,)))
     assert asked.probes == (CLEAN,)
     assert not [claim for claim in asked.claims if "noise" in dict(claim.scope)]
+
+
+def module(read: NDArray[np.float32]) -> nn.Module:
+    """A network of the world in torch."""
+    linear = nn.Linear(*read.shape, bias=False)
+    linear.weight.data = torch.from_numpy(read.T.copy())
+    return nn.Sequential(nn.Flatten(), linear)
+
+
+def test_modules_in_memory_have_slices_too(tmp_path: Path) -> None:
+    result = audit.compare(
+        *map(module, ITEMS.networks()), ITEMS.arrays(), attributes={"weather": weather()}, policy_name="screening",
+        out=tmp_path / "out", pdf=False,
+    )  # fmt: skip
+    assert found(result.evidence.body, DROP.format(RAIN)).estimate == 50.0

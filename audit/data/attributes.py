@@ -1,4 +1,4 @@
-"""What a user says of the test items, such as weather, sensor or site: in a CSV, or in arrays beside the items.
+"""What a user says of the test items, such as weather, sensor or site: in a CSV, in arrays beside the items, in Python.
 
 A CSV has a header. Its column `item` says which item a row is about: by its path below the folder, else by its number
 among the stored items, from 0; without that column the rows are the stored items in their order. Every other column is
@@ -7,7 +7,7 @@ an attribute. Values are text, taken as they are but for the space around them.
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +52,26 @@ def read(source: Source, given: Path | tuple[str, ...]) -> tuple[Attribute, ...]
         found = _of_arrays(source, given)
     else:
         raise AuditError(f"{source.name}: is no .npz, and attributes = [...] names arrays of one", _EXPECTED)
-    return tuple(sorted((column.attribute() for column in found), key=lambda attribute: attribute.name))
+    return _sorted(found)
+
+
+def of_values(given: Mapping[str, Sequence[object]], items: int, place: str) -> tuple[Attribute, ...]:
+    """The same from Python: by name, for every stored item a string, an integer or a boolean."""
+    columns = _columns(list(given), items, _Form(place, "item", "attribute"))
+    for column in columns:
+        values = given[column.name]
+        where = f"{place}: attribute {column.name!r}"
+        if isinstance(values, (str, bytes)) or len(values) != items:
+            raise AuditError(f"{where} has {len(values)} values, for {items} items", "Give one value per item.")
+        for item, value in enumerate(values):
+            if not isinstance(value, (str, int, np.integer, np.bool_)):
+                raise AuditError(f"{where}: item {item} is a {type(value).__name__}", _STORED)
+            column.put(item, str(value), item)
+    return _sorted(columns)
+
+
+def _sorted(columns: Sequence["_Column"]) -> tuple[Attribute, ...]:
+    return tuple(sorted((column.attribute() for column in columns), key=lambda attribute: attribute.name))
 
 
 def _names(source: Source) -> Sequence[str]:
@@ -67,7 +86,7 @@ def _names(source: Source) -> Sequence[str]:
 class _Form:
     """What errors call the parts of a file: a value stands at a `unit` of some number, in a `part` of some name."""
 
-    file: Path
+    file: Path | str
     unit: str
     part: str
 
@@ -114,7 +133,7 @@ def _columns(names: Sequence[str], items: int, form: _Form) -> list[_Column]:
         raise AuditError(f"{form.file}: holds {len(names)} attributes", f"Give at least one and at most {MOST}.")
     for at, name in enumerate(names):
         if not name or name in names[:at]:
-            what = f"two {form.part}s are called {name!r}" if name else f"a {form.part} has no name"
+            what = f"two {form.part}s are called {name!r}" if name else f"one {form.part} has no name"
             raise AuditError(f"{form.file}: {what}", _NAMED)
         _require_nameable(name, f"{form.file}: a {form.part}")
     return [_Column(name, form, np.zeros(items, np.uint16)) for name in names]

@@ -1,6 +1,7 @@
 """Which source reads what an audit file, or Python code, names."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,13 +59,23 @@ def _opened(entry: DataEntry, base: Path, role: DataRole, scanned: Manifest | No
     return IndexedSource(found, role, scanned, form.targets)
 
 
-def of_object(data: object, role: DataRole, name: str, form: Form = IMAGES) -> DataSource:
+def of_object(
+    data: object,
+    role: DataRole,
+    name: str,
+    form: Form = IMAGES,
+    described: Mapping[str, Sequence[object]] | None = None,
+) -> DataSource:
     """A Python object as a data source: a torch Dataset, a MAITE data set, or arrays (x, y).
 
-    Where the role needs no labels, x alone will do. Raises AuditError for anything else.
+    Where the role needs no labels, x alone will do. `described` has, by attribute, a value for each item. Raises
+    AuditError for anything else.
     """
     alone = len(getattr(data, "shape", ())) >= (3 if form.low is None else 2)
-    return IndexedSource(objects.of((data, None) if alone else data, name, form=form), role, targets=form.targets)
+    found = IndexedSource(objects.of((data, None) if alone else data, name, form=form), role, targets=form.targets)
+    return found if described is None else replace(
+        found, attributes=attributes.of_values(described, found.size, name)
+    )  # fmt: skip
 
 
 def needs_quarantine(entry: DataEntry) -> bool:
