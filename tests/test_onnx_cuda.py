@@ -19,12 +19,15 @@ from audit.models import onnx as models
 from audit.models.adapter import Preprocessing, Slot
 from audit.models.onnx import OnnxModel
 from audit.models.provider import CPU, CUDA
+from audit.types import Role
 from benchmarks.differentiable import EXPORTERS
 from tests import tinynets
+from tests.test_alignment import ITEMS as INSIDE
+from tests.test_alignment import hidden
 from tests.test_interface import ITEMS, C, H, W, linear, write
 from tests.test_interface import SLOT as IMAGES
 from tests.test_provider import BATCH, in_pieces
-from tests.world import CLASSES, World
+from tests.world import CLASSES, INPUT, World
 
 if CUDA not in onnxruntime.get_available_providers():
     pytest.skip("the installed onnxruntime has no CUDA", allow_module_level=True)
@@ -84,6 +87,15 @@ def test_a_fixed_batch(tmp_path: Path, size: int) -> None:
             given=(("logits", TensorProto.FLOAT, (size, CLASSES)),),
         )
         assert assert_same(path).runtime["batch"] == batch
+
+
+@pytest.mark.parametrize("batch", ["batch", 4])
+def test_a_layer_is_watched_as_on_the_processor(tmp_path: Path, batch: int | str) -> None:
+    slot = Slot(Role.CANDIDATE, INPUT, layer="hidden", batch=BATCH)
+    there, here = (load(hidden(tmp_path / "a.onnx", batch=batch), slot, device) for device in ("cuda", "cpu"))
+    (out, values), (_, expected) = there.watch(INSIDE), here.watch(INSIDE)
+    assert torch.equal(out, there(INSIDE))
+    assert float((values - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
