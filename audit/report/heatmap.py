@@ -84,7 +84,8 @@ def draw(grid: Grid, down: str = "corruption", across: str = "severity") -> str:
     they are.
     """
     lines = grid.lines[:MOST_LINES]
-    headings = (*grid.severities[:MOST_COLUMNS], *["mean"] * grid.with_means)
+    every = (*grid.severities[:MOST_COLUMNS], *["mean"] * grid.with_means)
+    headings = [drawing.fit(name, _SIZE, _LONGEST * 72) for name in every]
     sheet = _sheet(len(lines), headings)
     with drawing.settings():
         figure = Figure(figsize=(WIDTH, sheet.height), facecolor="none")
@@ -117,7 +118,7 @@ def shade(value: float, extent: float) -> int:
 def _sheet(lines: int, headings: Sequence[str]) -> _Sheet:
     columns = len(headings)
     cell = min(_CELL, (WIDTH - _NAME) / columns)
-    widest = min(_LONGEST, max(drawing.width(heading, _SIZE) / 72 for heading in headings))
+    widest = max(drawing.width(heading, _SIZE) for heading in headings) / 72
     if widest > cell:
         aside = widest * math.cos(math.radians(_SLANT))
         cell = min(_CELL, (WIDTH - _NAME - aside) / (columns - 0.5))
@@ -134,8 +135,8 @@ def _heading(axes: Axes, sheet: _Sheet, block: int, names: Sequence[str], kinds:
         middle = left + _NAME + (column + 0.5) * sheet.cell
         if sheet.slanted:
             axes.text(
-                middle, sheet.top - 0.05, drawing.fit(name, _SIZE, _LONGEST * 72), rotation=_SLANT, ha="left",
-                va="baseline", rotation_mode="anchor", color=FAINT[0], fontproperties=font(_SIZE),
+                middle, sheet.top - 0.05, name, rotation=_SLANT, ha="left", va="baseline", rotation_mode="anchor",
+                color=FAINT[0], fontproperties=font(_SIZE),
             )  # fmt: skip
         else:
             _write(axes, middle, sheet.top - 0.09, name, FAINT[0])

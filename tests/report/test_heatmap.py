@@ -1,5 +1,6 @@
 """The heat map: a number in every cell, legible by day, by night and on paper, and marked where a limit is broken."""
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
 
@@ -135,6 +136,12 @@ def test_hostile_names_are_cut_to_their_column_and_stay_text() -> None:
     svg = drawn(loss(HOSTILE.replace(",", "").replace("=", ""), 1, 1.0))
     assert "<script" not in svg
     assert max(map(len, texts(svg))) < 40
+
+
+def test_what_the_font_lacks_of_a_heading_is_a_box(corrupted: Evidence) -> None:
+    grid = cells.grids(corrupted)[0]
+    named = dataclasses.replace(grid, severities=("\N{CJK UNIFIED IDEOGRAPH-96E8}", *grid.severities[1:]))
+    assert "□" in texts(heatmap.draw(named))
 
 
 def test_equal_cells_give_equal_bytes(corrupted: Evidence) -> None:
