@@ -10,7 +10,7 @@ from report_samples import HOSTILE, WITHIN, build
 from test_html import Page, rendered
 
 from audit.evidence import Evidence, FindingRecord
-from audit.report import classes, drawing, heatmap, html
+from audit.report import classes, drawing, groups, heatmap, html
 from audit.types import scope_value
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -54,25 +54,24 @@ def test_failed_classes_stand_first_then_those_not_evaluated_then_the_largest_lo
     found = [each for name, loss in (("cat", 4.0), ("dog", 0.0), ("frog", 1.0), ("ship", -1.0), ("deer", 2.0))
              for each in losing(name, loss)]  # fmt: skip
     section = told(*found, *of_class("truck", None, 0.0), limits=limits)
-    assert [line.name for line in section.lines] == ["ship", "dog", "cat", "deer", "frog", "truck"]
-    words = [[(label, row.word) for label, row in line.criteria] for line in section.lines]
+    assert [line.names[0] for line in section.clean.lines] == ["ship", "dog", "cat", "deer", "frog", "truck"]
+    words = [[(label, row.word) for label, row in line.criteria] for line in section.clean.lines]
     assert words[0] == [("Right before, wrong now", "FAIL")]
     assert words[1] == [("Precision, candidate", "NOT EVALUATED")]
     assert words[4] == [("", "PASS")]
 
 
 def test_a_line_tells_both_models_and_the_loss_with_its_bounds() -> None:
-    (line,) = told(*of_class("cat", 95.0, 61.0, n=1234)).lines
-    assert (line.items, line.recall, line.precision) == ("1,234", "95.00 → 61.00", "98.50 → 97.50")
-    assert line.loss == f"34.00 [33.50,{SPACE}34.50]"
-    assert (line.broken, line.claimed, line.criteria, line.notes) == ("34.00", "0.25", (), ())
+    (line,) = told(*of_class("cat", 95.0, 61.0, n=1234)).clean.lines
+    assert (line.names, line.items, line.criteria, line.notes) == (("cat",), "1,234", (), ())
+    assert line.cells == ("95.00 → 61.00", f"34.00 [33.50,{SPACE}34.50]", "98.50 → 97.50", "34.00", "0.25")
 
 
 def test_a_class_without_items_says_so_by_its_name(classed: Evidence) -> None:
     section = classes.told(classed)
     assert section is not None
-    truck = section.lines[1]
-    assert (truck.name, truck.items, truck.recall, truck.loss) == ("truck", "0", "–", "–")
+    truck = section.clean.lines[1]
+    assert (truck.names, truck.items, truck.cells[:2]) == (("truck",), "0", ("–", "–"))
     assert truck.notes == ("there is no item of class 'truck'",)
     assert "not measured: there is no item of class 'truck'" in Page(rendered(classed)).text
 
@@ -81,9 +80,9 @@ def test_what_was_measured_of_no_class_is_said_once() -> None:
     why = {"why": "the test set is not labelled", "reason": "unlabelled"}
     found = [finding("per_class", "recall_drop", None, **why, **{"class": name}) for name in NAMES]
     section = told(*found, finding("per_class", "worst_recall_drop", None, **why))
-    assert {line.items for line in section.lines} == {"–"}
-    assert [line.notes for line in section.lines] == [()] * len(NAMES)
-    assert section.notes == ("the test set is not labelled",)
+    assert {line.items for line in section.clean.lines} == {"–"}
+    assert [line.notes for line in section.clean.lines] == [()] * len(NAMES)
+    assert section.clean.notes == ("the test set is not labelled",)
     assert [it.words for it in section.overall] == ["not measured: the test set is not labelled"]
 
 
@@ -94,7 +93,7 @@ def test_of_very_many_classes_the_worst_are_listed_and_the_others_counted() -> N
     evidence = of(*found, limits=limits, names=names)
     section = classes.told(evidence)
     assert section is not None
-    assert (len(section.lines), section.more, section.more_blocked) == (40, 960, 5)
+    assert (len(section.clean.lines), section.clean.more, section.clean.more_blocked) == (40, 960, 5)
     text = Page(html.render(evidence)).text
     assert "960 more classes are in evidence.json alone; a criterion failed or was not evaluated in 5 of them" in text
 
@@ -102,7 +101,10 @@ def test_of_very_many_classes_the_worst_are_listed_and_the_others_counted() -> N
 def test_names_print_as_their_owner_wrote_them_and_long_ones_without_their_middle() -> None:
     names = ("stop, all = 4 ways", "x" * 100 + "1", "x" * 100 + "2")
     section = told(*(each for name in names for each in losing(name, 1.0)), names=names)
-    assert [line.name for line in section.lines] == [names[0], *(f"{'x' * 24}…{'x' * 22}{end}" for end in "12")]
+    assert [line.names[0] for line in section.clean.lines] == [
+        names[0],
+        *(f"{'x' * 24}…{'x' * 22}{end}" for end in "12"),
+    ]
 
 
 def test_the_largest_confusions_that_grew_and_all_that_the_policy_names() -> None:
@@ -183,7 +185,7 @@ def test_the_map_shows_what_stands_worst_of_many_conditions_and_classes() -> Non
     grid = section.conditions.grid
     assert grid.severities == ("any class", *reversed(names[-10:]))
     assert [line.name for line in grid.lines] == [f"k{kind:02}" for kind in range(6, 30)]
-    assert len(section.conditions.worst) == classes.MOST_WORST
+    assert len(section.conditions.worst) == groups.MOST_WORST
     assert "24 of 30 conditions and 10 of 30 classes" in Page(html.render(evidence)).text
 
 
@@ -261,5 +263,5 @@ def test_golden(classed: Evidence, golden: Callable[[str, str, Evidence], None])
 
 @pytest.mark.parametrize("name", ["", "cat", "x" * 48, "x" * 49, "\u202e" * 60])
 def test_no_name_is_longer_than_its_place(name: str) -> None:
-    assert len(classes.short(name)) <= 48
-    assert "\u202e" not in classes.short(name)
+    assert len(groups.short(name)) <= 48
+    assert "\u202e" not in groups.short(name)
