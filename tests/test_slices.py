@@ -1,6 +1,7 @@
 """What an average hides: items in the rain, at one site, or both, told apart by what the user says of them."""
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -141,6 +142,18 @@ def test_the_folder_of_an_audit_is_judged_without_its_data(finished: World, tmp_
     copy = Path(shutil.copytree(finished.out, tmp_path / "copy"))
     assert not list(copy.rglob("*.csv")) and not list(copy.rglob("*.npz"))
     assert audit.judge(copy, pdf=False).evidence.id == evidence(finished.out)["id"]
+
+
+def test_the_certificate_names_the_slice_that_lost_most(finished: World) -> None:
+    page = (finished.out / "certificate.html").read_text()
+    section = page[page.index('<h2 id="slices">') :].partition("</section>")[0]
+    clean, _, elsewhere = section.partition('<h3 id="slice-conditions">')
+    first = clean[clean.index("<tbody>") :].partition("</tr>")[0]
+    assert re.findall(r"<bdi>(\w+)</bdi>", first) == ["weather", "rain"]
+    assert "100.00 → 50.00" in first and "FAIL" in first
+    assert "<bdi>weather rain</bdi>" in elsewhere
+    assert "<bdi>north</bdi> + <bdi>rain</bdi>" not in clean, "a pair of 20 items"
+    assert "slices.accuracy" not in page[page.index('<h2 id="others">') :].partition("</section>")[0]
 
 
 def altered(folder: Path, change: str, *, sealed: bool) -> Path:

@@ -32,6 +32,7 @@ from audit.report import (
     reliability,
     scopes,
     sentences,
+    slices,
     templates,
     weights,
 )
@@ -68,8 +69,9 @@ def _context(evidence: Evidence, pictures: Mapping[str, bytes]) -> dict[str, Any
     grids = cells.grids(evidence)
     overall = cells.overall(evidence) if grids else ()
     tabled = {point.finding.claim for panel in panels for _, points in panel.curves for point in points}
-    under, by_class, calibration = attacks.told(evidence), classes.told(evidence), reliability.told(evidence)
-    tabled |= {claim for section in (under, by_class, calibration) if section for claim in section.claims}
+    under, calibration = attacks.told(evidence), reliability.told(evidence)
+    by_class, by_slice = classes.told(evidence), slices.told(evidence)
+    tabled |= {claim for part in (under, by_class, by_slice, calibration) if part for claim in part.claims}
     turned = exemplars.told(evidence, pictures)
     tabled |= turned.claims if turned else set()
     tabled |= {it.claim for it in overall} | {point.finding.claim for grid in grids for point in grid.points}
@@ -102,6 +104,7 @@ def _context(evidence: Evidence, pictures: Mapping[str, bytes]) -> dict[str, Any
         "figure": _image(plots.forest(evidence)) if total else "",
         "curves": [_image(curves.draw(sheet)) for sheet in levels.sheets(panels)],
         "tabled": bool(tabled),
+        "apart": " and of ".join(name for name, part in (("classes", by_class), ("slices", by_slice)) if part),
         "by_level": levels.heading(panels),
         "units": levels.units(panels),
         "nearer": nearness.told(evidence),
@@ -119,7 +122,9 @@ def _context(evidence: Evidence, pictures: Mapping[str, bytes]) -> dict[str, Any
         "losses": losses.steps(evidence),
         "under": under,
         "by_class": by_class,
-        "class_map": _class_map(by_class),
+        "class_map": _map(by_class, "class"),
+        "by_slice": by_slice,
+        "slice_map": _map(by_slice, "slice"),
         "most_notes": groups.MOST_NOTES,
         "calibration": calibration,
         "diagrams": _image(diagrams.draw(calibration.sides)) if calibration and calibration.sides else "",
@@ -137,10 +142,10 @@ def _place(finding: FindingRecord) -> tuple[Any, ...]:
     return claim.metric, scopes.order(claim.scope)
 
 
-def _class_map(by_class: classes.Classes | None) -> str:
-    if by_class is None or by_class.conditions is None:
+def _map(section: classes.Classes | slices.Slices | None, group: str) -> str:
+    if section is None or section.conditions is None:
         return ""
-    return _image(heatmap.draw(by_class.conditions.grid, "condition", "class"))
+    return _image(heatmap.draw(section.conditions.grid, "condition", group))
 
 
 def _image(svg: str) -> str:

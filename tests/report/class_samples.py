@@ -29,6 +29,9 @@ _TITLES = {
     "aurc": ("Area under the risk–coverage curve", "%"), "risk": ("Errors at a coverage", "%"),
     "bin_share": ("Items in a bin", "%"), "bin_confidence": ("Confidence in a bin", "%"),
     "bin_accuracy": ("Accuracy in a bin", "%"), "temperature": ("Temperature", "distance"),
+    "slices.accuracy": ("Accuracy in a slice", "%"), "slices.accuracy_drop": ("Loss of accuracy in a slice", "points"),
+    "worst_drop": ("Largest loss in any slice", "points"),
+    "small_crossings": ("Crossings too small to be looked at", "items"),
 }  # fmt: skip
 _ON_CLEAN = ("accuracy_drop", "precision_drop", "positive_flips")
 
@@ -45,7 +48,7 @@ def finding(
     **scope: str,
 ) -> ev.FindingRecord:
     """A finding as the engine titles it; an error of 0 makes it exact, without an estimate it is missing."""
-    claim, (title, unit) = _claim(f"{check}.{metric}", scope), _TITLES[metric]
+    claim, (title, unit) = _claim(f"{check}.{metric}", scope), _titled(check, metric)
     common = {"claim": claim.id, "title": f"{title}{_words(claim)}", "unit": unit, "better": "at_most", "method": "m"}
     if estimate is None:
         return ev.FindingRecord(**common, missing=reason or "failed", detail=why)
@@ -65,7 +68,7 @@ def limited(
     **scope: str,
 ) -> ev.DecisionRecord:
     """A criterion on such a finding."""
-    claim, (title, unit) = _claim(f"{check}.{metric}", scope), _TITLES[metric]
+    claim, (title, unit) = _claim(f"{check}.{metric}", scope), _titled(check, metric)
     return decision(claim.id, f"{title}{_words(claim)}", limit, estimate, error, unit=unit, n=1000, required=required,
                     reason=reason, detail=why)  # fmt: skip
 
@@ -172,6 +175,10 @@ def of_confidence() -> ev.Evidence:
 
 def _claim(metric: str, scope: dict[str, str]) -> Claim:
     return Claim(metric, tuple(sorted(scope.items())))
+
+
+def _titled(check: str, metric: str) -> tuple[str, str]:
+    return _TITLES.get(f"{check}.{metric}") or _TITLES[metric]
 
 
 def _words(claim: Claim) -> str:

@@ -10,6 +10,7 @@ from corruption_samples import corrupted as corrupted_sample
 from noise_samples import crowded as crowded_sample
 from noise_samples import noisy as noisy_sample
 from report_samples import ADVISORY, BEYOND, CONDITIONAL, HOSTILE, MISSING, WITHIN, build, decision, many
+from slice_samples import of_slices
 
 from audit import evidence as ev
 from audit.report.view import certificate_number
@@ -84,6 +85,11 @@ def corrupted() -> ev.Evidence:
 @pytest.fixture
 def classed() -> ev.Evidence:
     return of_classes()
+
+
+@pytest.fixture
+def sliced() -> ev.Evidence:
+    return of_slices()
 
 
 @pytest.fixture

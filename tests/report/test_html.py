@@ -60,6 +60,7 @@ KINDS = [
     "crowded",
     "corrupted",
     "classed",
+    "sliced",
     "confident",
     "hostile",
 ]
