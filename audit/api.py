@@ -122,7 +122,7 @@ def compare(
     task: Mapping[str, object] | None = None,
     bounds: tuple[Ends, Ends] | None = None,
     preprocessing: Preprocessing | None = None,
-    layer: str = "",
+    layer: str | Mapping[Role, str] = "",
     attributes: Mapping[str, Sequence[object]] | None = None,
     declared_accuracy: float | None = None,
     device: str = "auto",
@@ -133,12 +133,12 @@ def compare(
 ) -> Outcome:
     """Audit torch modules in memory on a data set in memory, and write the certificate.
 
-    The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after
-    `preprocessing`. `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); `further` data
-    sets have names such as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is what the candidate was
-    converted from. `task` has the keys of [task] in an audit file; items that are no images need their `bounds`, the
-    least and the greatest value of each feature, or of all. What the modules named `layer` in all but the origin give
-    is compared too. `attributes` of the test items, such as the weather, have by name a value for each. A module that
+    The modules are copied and put in evaluation mode; they get float32 [N, C, H, W] in [0, 1] after `preprocessing`.
+    `data` is a torch Dataset of (image, label), a MAITE data set, or arrays (x, y); `further` data sets have names such
+    as "shifted", "shifted:night" or "corrupted:fog:3"; an `origin` is what the candidate was converted from. `task` has
+    the keys of [task] in an audit file; items that are no images need their `bounds`, the least and the greatest value
+    of each feature, or of all. What the modules named `layer` give, in all but the origin, or in each by its role, is
+    compared too. `attributes` of the test items, such as the weather, have by name a value for each. A module that
     torch cannot export is identified by its weights alone: its audit cannot be accepted, nor resumed. Of `private` data
     no item is shown. Raises AuditError for anything that cannot be used.
     """

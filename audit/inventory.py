@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,9 +31,6 @@ from audit.structure import Structure
 from audit.subjects import Look, Subjects, Terms, batch_of
 from audit.types import DataName, DataRole, OutputKind, Role
 
-if TYPE_CHECKING:
-    pass
-
 
 def plan_of(
     subjects: Subjects, terms: Terms, asked: Asked, policy: PolicyRecord, gradients: Mapping[Role, GradientsRecord]
@@ -43,10 +39,11 @@ def plan_of(
     classes, outputs, task = asked.context.classes, prod(subjects.outputs), tasks.of(subjects.task)
     # By items and outputs alone: sizes are part of every key, and another check must not make all observations foreign.
     batch = batch_of(Look.of(subjects.data[DataRole.TEST]), subjects.preprocessing)
-    watched = max(0 if model.watched is None else model.watched.values for model in subjects.models.values())
-    chunk = sizes.chunk_of(batch, sizes.FLOAT * (outputs + watched))
+    watched = {role: 0 if model.watched is None else model.watched.values for role, model in subjects.models.items()}
+    # By the layer of the reference alone, so that its observations serve any candidate.
+    chunk = sizes.chunk_of(batch, sizes.FLOAT * (outputs + watched[Role.REFERENCE]))
     items = {str(name): len(source.manifest.ids) for name, source in subjects.data.items()}
-    stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget)
+    stored = sizes.kept(asked.probes, items, outputs, terms.ledger_budget, max(watched.values()))
     frame = plan.Frame(subjects.task, subjects.outputs, chunk, batch, stored)
     return PlanFile(
         tool=tool(),

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from audit.errors import AuditError
 from audit.findings import Missing
 from audit.lanes import Drawn, Shown
 from audit.ledger import REFUTED, Ledger
-from audit.perturbing import BrokenProbeError, Effect
+from audit.parity import TOLERANCE
+from audit.perturbing import WATCHED, BrokenProbeError, Effect
 from audit.plan import PlanFile
 from audit.traces import Columns
 from audit.types import Role
@@ -176,16 +178,26 @@ class KeepOutputs(Job):
 
     def _check_lent(self, columns: Columns, role: Role, index: int, offset: int) -> None:
         """Raise AuditError where what was lent came out otherwise."""
-        ledger, noise = self._shared.ledger, self._shared.noises[role]
-        first = offset * self.probe.draws
-        stored = ledger.get(self.keys[index][role])["output"][first : first + len(columns["output"])]
-        if not np.allclose(stored, columns["output"], rtol=0, atol=2 * noise, equal_nan=True):
+        ledger, first = self._shared.ledger, offset * self.probe.draws
+        lent, last = ledger.get(self.keys[index][role]), first + len(columns["output"])
+        if any(
+            not _alike(lent.get(name, np.empty(0))[first:last], columns[name], within)
+            for name, within in self._reach(columns, role).items()
+        ):
             # Kept: another start must not throw the dice again.
             why = Missing(REFUTED, "what an earlier audit lent came out otherwise when measured again")
             ledger.fail(self._shared.plan.failure_key(self._record), why)
             raise AuditError(
                 f"{role}, {self.probe.name}: {why.detail}", "Run the audit without --reuse, with another --out."
             )
+
+    def _reach(self, columns: Columns, role: Role) -> Mapping[str, float]:
+        """How far what is measured again may lie from it: outputs by their noise, the values of a layer as parity."""
+        found = {"output": 2 * self._shared.noises[role]}
+        if WATCHED in columns:
+            values = columns[WATCHED]
+            found[WATCHED] = TOLERANCE * float(np.abs(values).max(initial=0.0, where=np.isfinite(values)))
+        return found
 
 
 class KeepComparisons(Job):
@@ -214,6 +226,10 @@ class KeepComparisons(Job):
             known = (settled[Role.REFERENCE], settled[role])
             found = compared(self._shared.task, named["label"], outputs, known)
             self._finished.setdefault(role, []).append({**named, "label": labels, **own, **found})
+
+
+def _alike(stored: NDArray[Any], again: NDArray[Any], within: float) -> bool:
+    return stored.shape == again.shape and np.allclose(stored, again, rtol=0, atol=within, equal_nan=True)
 
 
 def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:

@@ -83,6 +83,12 @@ class Lane:
         if model.watched is None or not untouched(probe):
             return self.task.observe(self._checked(model(x), role, batch), batch)
         out, values = model.watch(x)
+        if values.shape != (len(batch.ids), model.watched.values):
+            raise AuditError(
+                f"{role}: its layer {model.watched.layer!r} gave {values.shape[1]} values for an item, "
+                f"not {model.watched.values}",
+                "Name a layer whose values change their number with no input.",
+            )
         return {**self.task.observe(self._checked(out, role, batch), batch), WATCHED: values.numpy()}
 
     def _checked(self, out: "Tensor", role: Role, batch: Batch) -> "Tensor":

@@ -23,6 +23,7 @@ POWER = 0.9  # at which the items needed are counted
 PART_OF_LIMIT = 0.2  # a typical loss, as a part of the loss allowed
 PART_OF_BEYOND = 0.5  # of the items allowed beyond a quantile's limit, typically fewer by this part
 BETTER_BY = 0.01  # where none is allowed: a typical distance from the limit
+PRODUCTS = 4 * 8  # bytes of each product of two values of layers, float64, while those are compared
 COPIES = 3  # of a chunk while it is stored, and of a trace while it is joined: parts, whole, encoded or compared
 INPUT_COPIES = 4  # of a batch: as read, as handed to the probe, as perturbed, and how far it was moved
 BACKWARD = 2  # forward passes that take as long as a backward one
@@ -200,9 +201,10 @@ def cost(
     """What the probes in `loads` take, where a pass of one item through a model takes `seconds`, measured.
 
     Stored outputs are float32, of shape `outputs`, or a row of comparisons for each pair; an item is float32 of `shape`
-    (channels, height, width). A batch goes through many probes, so that memory holds a chunk of each; judging holds
-    one whole probe, of two models. Each of the `lanes` has batches of its own, one more waits, and each keeps the noise
-    of FAMILIES beside its batch, in as many draws as any probe has: too much where there is no noise.
+    (channels, height, width). A batch goes through many probes, so that memory holds a chunk of each; judging holds one
+    whole probe, of two models, and of layers the products of their values. Each of the `lanes` has batches of its own,
+    one more waits, and each keeps the noise of FAMILIES beside its batch, in as many draws as any probe has: too much
+    where there is no noise.
     """
     if min(*outputs, chunk, batch, lanes, *shape) < 1 or any(load.items < 0 or load.draws < 1 for load in loads):
         raise ValueError(f"no cost for outputs of {outputs}, shape {shape}, chunk {chunk}, batch {batch}, {loads}")
@@ -213,6 +215,7 @@ def cost(
     waiting = [min(chunk, load.items) * load.draws * size for load, size in stored]
     observing = max(min(sum(waiting), WAITING), *waiting, 0)
     measuring = max((load.rows * row_bytes(load.kept, outputs, 2) for load in loads), default=0)
+    products = PRODUCTS * (max((load.watched for load in loads), default=0) // len(roles)) ** 2
     images = batch * prod(shape) * FLOAT
     noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)
@@ -220,7 +223,7 @@ def cost(
     return Cost(
         passes=rows,
         disk=sum(load.rows * size for load, size in stored),
-        memory=lanes * (INPUT_COPIES * images + noise) + images + COPIES * max(observing, measuring),
+        memory=lanes * (INPUT_COPIES * images + noise) + images + COPIES * max(observing, measuring) + products,
         seconds=sum((rows[role] + attacks[role]) * seconds[role] for role in roles) / lanes if measured else None,
         attacks=attacks,
     )

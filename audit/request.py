@@ -1,5 +1,6 @@
 """`audit.toml`: which models, which data, which policy; paths are relative to the file."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -140,21 +141,16 @@ class AuditFile(Settings):
     preprocessing: PreprocessingEntry = PreprocessingEntry()
     ledger_budget: Annotated[float, Field(ge=0)] = Field(
         4.0,
-        description="GB of outputs kept per model; beyond it only how the models compare is kept, and nothing of that "
-        "can be reused for another candidate",
+        description="GB of outputs, and of values of a named layer, kept per model; beyond it only how the models "
+        "compare is kept, and nothing of that can be reused for another candidate",
     )
     data: Data
     certificate: Parties = Parties()
 
     @model_validator(mode="after")
     def _layers_to_compare(self) -> "AuditFile":
-        named = {role for role, entry in self.models().items() if entry.layer}
-        if named and not named.issuperset(PAIR):
-            raise ValueError(
-                "a layer is compared with one of the other network: name one of the reference and one of the candidate"
-            )
-        if Role.ORIGIN in named:
-            raise ValueError("no layer of the origin is looked at: remove it")
+        if fault := layers_fault({role for role, entry in self.models().items() if entry.layer}):
+            raise ValueError(fault)
         return self
 
     def models(self) -> dict[Role, ModelEntry]:
@@ -165,6 +161,15 @@ class AuditFile(Settings):
     def preprocessing_of(self, entry: ModelEntry) -> PreprocessingEntry:
         """A model's own preprocessing, or the common one."""
         return entry.preprocessing or self.preprocessing
+
+
+def layers_fault(named: Set[Role]) -> str:
+    """Why layers of just these models cannot be compared; '' where they can."""
+    if Role.ORIGIN in named:
+        return "no layer of the origin is looked at: remove it"
+    if named and not named >= {*PAIR}:
+        return "a layer is compared with one of the other network: name one of the reference and one of the candidate"
+    return ""
 
 
 def load(path: Path) -> AuditFile:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import ceil, prod
+from operator import add
 
 from audit.contracts import Probe
 from audit.errors import AuditError
@@ -64,21 +65,24 @@ def row_bytes(kept: Kept, outputs: tuple[int, ...], roles: int, watched: int = 0
     return (roles - 1) * (COMPARED + masks + ROW)
 
 
-def kept(probes: Sequence[Probe], items: Mapping[str, int], outputs: int, budget: float) -> tuple[Kept, ...]:
-    """What is to be stored of each probe, so that whole outputs of one model take at most `budget` bytes.
+def kept(
+    probes: Sequence[Probe], items: Mapping[str, int], outputs: int, budget: float, watched: int = 0
+) -> tuple[Kept, ...]:
+    """What is to be stored of each probe, so that what one model gives takes at most `budget` bytes.
 
     The first probes in the order of the plan are kept whole as long as they fit. The very first one always is: by it
     is settled what the outputs are. So is the first that leaves the test items as they are: by it, how far a
     runtime's noise reaches. What takes more than WHOLE is kept whole of no probe: it would have to be read at once. Of
-    one item a model gives `outputs` values; `items` counts them by data set. Raises AuditError for a probe of another
-    one.
+    one item a model gives `outputs` values, and of one as it is `watched` more, of a layer; `items` counts them by data
+    set. Raises AuditError for a probe of another one.
     """
     for probe in probes:
         if probe.data not in items:
             raise no_data(probe.data)
     own = [FLOAT * outputs * items[probe.data] * probe.draws for probe in probes]
+    layers = [FLOAT * watched * items[probe.data] * probe.draws * untouched(probe) for probe in probes]
     clean = next((place for place, probe in enumerate(probes) if untouched(probe)), 0)
-    within = [total <= budget for total in accumulate(own)]
+    within = [total <= budget for total in accumulate(map(add, own, layers))]
     fit = [size <= WHOLE and (place in (0, clean) or within[place]) for place, size in enumerate(own)]
     return tuple("outputs" if whole else "comparisons" for whole in fit)
 

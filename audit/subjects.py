@@ -1,6 +1,6 @@
 """Opening what an audit is about, and holding its parts against each other."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from itertools import chain, pairwise
@@ -20,7 +20,7 @@ from audit.models import adapter, files, loading, provider
 from audit.models.adapter import Features, Preprocessing, Shape, Slot
 from audit.models.files import Format
 from audit.records import TaskRecord
-from audit.request import AuditFile, ModelEntry
+from audit.request import AuditFile, ModelEntry, layers_fault
 from audit.types import DataName, DataRole, OutputKind, Role, TaskKind, label_of, role_of
 
 if TYPE_CHECKING:
@@ -185,13 +185,14 @@ def of_objects(
     device: str,
     form: Form = IMAGES,
     *,
-    layer: str = "",
+    layer: str | Mapping[Role, str] = "",
     attributes: Mapping[str, Sequence[object]] | None = None,
     private: bool = False,
 ) -> Subjects:
     """The same from Python objects: torch modules, and torch or MAITE data sets or arrays (x, y).
 
-    `layer` is a module to be watched in all but an origin; `attributes` have, by name, a value for each test item.
+    `layer` is a module to be watched in all but an origin, or in each model by its role; `attributes` have, by name, a
+    value for each test item.
     """
     from audit.models import memory
 
@@ -204,14 +205,25 @@ def of_objects(
     test, task = opened[DataRole.TEST], form.targets.task
     adapted = replace(preprocessing, features=test.features)
     lanes, batch = runtime.lanes(with_torch=True), batch_of(Look.of(test), [adapted])
+    layers = _layers(layer, modules.keys())
     slot = Slot(
         Role.REFERENCE, test.shape, adapted, device=device, threads=runtime.threads(lanes), batch=batch, task=task
     )
     models = {
-        role: memory.of_module(module, replace(slot, role=role, layer="" if role is Role.ORIGIN else layer))
+        role: memory.of_module(module, replace(slot, role=role, layer=layers.get(role, "")))
         for role, module in modules.items()
     }
     return Subjects(models, opened, lanes, task, private=private)
+
+
+def _layers(named: str | Mapping[Role, str], there: Set[Role]) -> Mapping[Role, str]:
+    """The layer to be watched in each model; raises AuditError where it is none to be compared."""
+    if isinstance(named, str):
+        return dict.fromkeys(there - {Role.ORIGIN}, named)
+    fault = layers_fault({role for role, name in named.items() if name})
+    if fault or not named.keys() <= there:
+        raise AuditError(fault or "layer names a model that is not there", "Name a layer of each model by its role.")
+    return named
 
 
 def examine(payload: Any) -> Json:

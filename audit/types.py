@@ -141,12 +141,16 @@ class Verdict(Enum):
 def scope_value(name: str) -> str:
     """A name that somebody gave, such as that of a class, as a value of a scope: what has a meaning there is encoded.
 
-    Several names are joined by `+`.
+    Byte by byte of UTF-8, so that no two names are written alike. Several names are joined by `+`.
 
-    >>> scope_value("stop, all = 4 ways"), scope_value("*")
-    ('stop%2C all %3D 4 ways', '%2A')
+    >>> scope_value("stop, all = 4 ways"), scope_value("*"), scope_value("\u08e2")
+    ('stop%2C all %3D 4 ways', '%2A', '%E0%A3%A2')
     """
-    return "".join(f"%{ord(sign):02X}" if sign in "%,=+*$@" or not sign.isprintable() else sign for sign in name)
+    return "".join(_encoded(sign) if sign in "%,=+*$@" or not sign.isprintable() else sign for sign in name)
+
+
+def _encoded(sign: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in sign.encode("utf-8", "surrogatepass"))
 
 
 class Claim(NamedTuple):

@@ -42,6 +42,10 @@ METRICS: Final = (ALIGNMENT, BASELINE_ALIGNMENT)
 _OTHERS: Final = {Role.CANDIDATE: ALIGNMENT, Role.BASELINE: BASELINE_ALIGNMENT}
 _FEWEST: Final = 4
 """Items below which there is no unbiased estimate."""
+_ROUNDING: Final = 1e-10
+"""Of what a criterion is made of: below it, it is nothing but rounding."""
+_DIGITS: Final = 12
+"""Beyond them lies the order in which a processor adds."""
 
 Rows = NDArray[np.float64]
 Parts = Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -64,24 +68,30 @@ def findings(context: Context, ledger: LedgerView) -> Iterator[Finding]:
 def aligned(parts: Parts) -> Exact | Missing:
     """Linear centred kernel alignment of rows [N, D] and [N, E] that come in parts, in [-1, 1].
 
-    Missing for fewer than four items, for values that are no numbers, and where a layer gives the same for all items.
+    Missing for fewer than four items, for values that are no numbers, and where a layer gives the same for all items,
+    or for all but one: then all that is left is rounding.
     """
-    first: tuple[Rows, Rows] | None = None
-    both = one = other = np.zeros((1, 1))
+    origin: tuple[Rows, Rows] | None = None
+    sums: list[Rows] = []
     for x, y in parts:
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             return Missing("non-finite", "a named layer gives NaN or infinity")
-        if first is None:
+        if origin is None:
             # No alignment hangs on where zero lies; far from it the sums of products would cancel.
-            first = x[0].astype(np.float64), y[0].astype(np.float64)
-        left, right = _extended(x - first[0]), _extended(y - first[1])
-        both, one, other = both + _product(left, right), one + _product(left, left), other + _product(right, right)
-    if (n := round(both[-1, -1])) < _FEWEST:
+            origin = x.mean(axis=0, dtype=np.float64), y.mean(axis=0, dtype=np.float64)
+        left, right = _extended(x - origin[0]), _extended(y - origin[1])
+        for place, pair in enumerate(((left, right), (left, left), (right, right))):
+            if len(sums) == place:
+                sums.append(_product(*pair))
+            else:
+                sums[place] += _product(*pair)  # in place: they are the size of the layers squared
+    if not sums or (n := round(sums[0][-1, -1])) < _FEWEST:
         return Missing("too-few-items", f"an alignment takes {_FEWEST} items at least")
+    both, one, other = sums
+    if not (_varies(one) and _varies(other)):
+        return Missing("no-variation", "a named layer gives the same for all items, but for one at most")
     own, others = _criterion(one), _criterion(other)
-    if own <= 0 or others <= 0:
-        return Missing("no-variation", "a named layer gives the same for all items")
-    return Exact(min(max(_criterion(both) / own * sqrt(own / others), -1.0), 1.0), n)
+    return Exact(round(min(max(_criterion(both) / own * sqrt(own / others), -1.0), 1.0), _DIGITS), n)
 
 
 def _extended(rows: Rows) -> Rows:
@@ -98,6 +108,17 @@ def _product(left: Rows, right: Rows) -> Rows:
     return product
 
 
+def _square(matrix: Rows) -> float:
+    """The sum of the squares of its values."""
+    return float(np.einsum("ij,ij->", matrix, matrix))
+
+
+def _varies(sums: Rows) -> bool:
+    """Whether the criterion of rows with themselves is more than rounding of what it is made of."""
+    n = float(sums[-1, -1])
+    return _criterion(sums) > _ROUNDING * _square(sums[:-2, :-2]) / (n * (n - 3))
+
+
 def _criterion(sums: Rows) -> float:
     """The unbiased Hilbert–Schmidt criterion, from sums of products of extended rows [D + 2, E + 2].
 
@@ -106,7 +127,7 @@ def _criterion(sums: Rows) -> float:
     """
     products, x, y, n = sums[:-2, :-2], sums[:-2, -1], sums[-1, :-2], sums[-1, -1]
     squares = sums[-2, -2]
-    traces = float(np.sum(products**2)) - squares
+    traces = _square(products) - squares
     within = (x @ x - sums[-2, -1]) * (y @ y - sums[-1, -2])
     crossed = x @ products @ y - x @ sums[:-2, -2] - sums[-2, :-2] @ y + squares
     return float((traces + within / ((n - 1) * (n - 2)) - 2 * crossed / (n - 2)) / (n * (n - 3)))

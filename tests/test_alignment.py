@@ -5,6 +5,7 @@ from fractions import Fraction
 from itertools import permutations
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,18 +16,22 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 import audit
-from audit import api, plan, sizes
+from audit import api, plan, planning, sizes
+from audit.contracts import Context
 from audit.errors import AuditError
 from audit.evidence import Body, Evidence
 from audit.findings import Exact, Missing
 from audit.ledger import Ledger
 from audit.models import files, memory
 from audit.models import onnx as onnx_models
-from audit.models.adapter import Preprocessing, Slot
+from audit.models.adapter import Slot
+from audit.planning import Load
 from audit.types import PAIR, Role
 from checks.alignment import aligned
+from checks.noise import NoiseSimilarity
+from checks.perturbations.clean import CLEAN
 from tests.graphs import node
-from tests.world import CLASSES, INPUT, REFERENCE, Items, World
+from tests.world import CLASSES, INPUT, NAMES, REFERENCE, Items, World
 
 RNG = np.random.default_rng(0)
 PIXELS, HIDDEN = int(np.prod(INPUT)), 6
@@ -104,6 +109,39 @@ def test_parts_are_one_whole() -> None:
     assert found.value == pytest.approx(value(x, y), abs=1e-12)
 
 
+@pytest.mark.parametrize("width", [8, 64, 512])
+@pytest.mark.parametrize("seed", range(5))
+def test_layers_that_answer_to_one_item_alone_have_nothing_to_be_alike_in(width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = np.zeros((2, 400, width), np.float32)
+    x[7], y[7] = rng.standard_normal((2, width))
+    for pair in ((x, y), (x, rows(400, 5)), (rows(400, 5), y)):
+        found = aligned([pair])
+        assert isinstance(found, Missing) and found.reason == "no-variation"
+
+
+@pytest.mark.parametrize("far", [1e2, 1e4])
+def test_neither_an_outlier_nor_a_far_origin_takes_its_digits(far: float) -> None:
+    x, y = rows(300, 6).astype(np.float64), rows(300, 4).astype(np.float64)
+    x[0] += far
+    y += far
+    x, y = x.astype(np.float32).astype(np.float64), y.astype(np.float32).astype(np.float64)
+    k, other = ((each - each.mean(axis=0)) @ (each - each.mean(axis=0)).T for each in (x, y))
+    expected = _centred_twice(k, other) / sqrt(_centred_twice(k, k) * _centred_twice(other, other))
+    assert value(x, y) == pytest.approx(expected, abs=1e-6)
+
+
+def _centred_twice(k: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The scalar product of two kernels without diagonals, centred as Székely and Rizzo (2014) do it."""
+    n, centred = len(k), []
+    for each in (k, other):
+        off = each - np.diag(np.diag(each))
+        sums = off.sum(axis=1)
+        u = off - sums[:, None] / (n - 2) - sums[None] / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
+        centred.append(u - np.diag(np.diag(u)))
+    return float(np.sum(centred[0] * centred[1]) / (n * (n - 3)))
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_the_ends_of_float32_do_not_change_it(scale: float) -> None:
     x, y = rows(60, 5), rows(60, 5)
@@ -173,9 +211,8 @@ def opened(path: Path, layer: str = "hidden", **more: str) -> onnx_models.OnnxMo
     return onnx_models.load(files.read(path, Role.CANDIDATE), Slot(Role.CANDIDATE, INPUT, layer=layer, **more))  # type: ignore[arg-type]
 
 
-def of_module(module: nn.Module, layer: str, layout: str = "NCHW") -> memory.TorchModel:
-    adapted = Preprocessing(layout)  # type: ignore[arg-type]
-    return memory.of_module(module, Slot(Role.CANDIDATE, INPUT, adapted, batch=4, layer=layer))
+def of_module(module: nn.Module, layer: str) -> memory.TorchModel:
+    return memory.of_module(module, Slot(Role.CANDIDATE, INPUT, batch=4, layer=layer))
 
 
 def expected(x: Tensor) -> Rows:
@@ -195,6 +232,7 @@ def test_an_onnx_file_gives_its_outputs_and_a_layer_in_one_pass(
     assert torch.equal(out, model(ITEMS))
     np.testing.assert_allclose(values.numpy(), expected(ITEMS), rtol=1e-5, atol=1e-6)
     assert model.runtime["watched"] == "hidden"
+    assert model.network.freed == (4 if batch == 4 else None)
 
 
 def test_a_batch_that_is_fixed_and_stays_so_is_watched_in_pieces(tmp_path: Path) -> None:
@@ -224,11 +262,25 @@ def test_what_a_layer_gave_is_kept_though_the_next_works_in_place() -> None:
     assert (values < 0).any()
 
 
-def test_maps_are_averaged_over_height_and_width() -> None:
+def test_maps_of_one_pixel_are_rows() -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 36, CLASSES)).eval()
-    values = of_module(module, "1").watch(ITEMS)[1]
-    assert torch.allclose(values, module[:2](ITEMS).mean(dim=(2, 3)), atol=1e-6)
+    pooled = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, CLASSES)).eval()
+    values = of_module(pooled, "1").watch(ITEMS)[1]
+    assert torch.allclose(values, pooled[0](ITEMS).mean(dim=(2, 3)), atol=1e-6)
+
+
+def test_a_module_has_every_name_that_it_is_known_by() -> None:
+    module = Hidden()
+    module.again = module.cut
+    assert of_module(module, "again").watched is not None
+
+
+def test_a_value_comes_before_a_node_of_its_name(tmp_path: Path) -> None:
+    path = hidden(tmp_path / "a.onnx")
+    made = onnx.load_model(path)
+    made.graph.node[1].name = "hidden"
+    onnx.save_model(made, path)
+    assert opened(path).runtime["watched"] == "hidden"
 
 
 # What cannot be watched is refused before the run.
@@ -257,10 +309,13 @@ def test_the_output_itself_is_no_layer(tmp_path: Path) -> None:
 def test_a_layer_that_gives_no_row_of_numbers_is_refused(tmp_path: Path) -> None:
     assert "int64" in refusal(lambda: opened(hidden(tmp_path / "a.onnx"), "named"))
     convolution = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(1), nn.Linear(5 * 36, CLASSES))
-    assert "row" in refusal(lambda: of_module(nn.Sequential(nn.Identity(), *convolution), "1", "NHWC"))
-    wide = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 4_097), nn.Linear(4_097, CLASSES))
-    assert "4,096" in refusal(lambda: of_module(wide, "1"))
-    assert of_module(wide, "0").watched is not None
+    assert "row" in refusal(lambda: of_module(convolution, "0"))
+    for width, fits in ((4_096, True), (4_097, False)):
+        wide = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, width), nn.Linear(width, CLASSES))
+        if fits:
+            assert of_module(wide, "1").watched is not None
+        else:
+            assert "4,096" in refusal(lambda: of_module(wide, "1"))  # noqa: B023
 
     class Pair(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -296,7 +351,7 @@ def test_a_layer_that_does_not_run_once_is_refused(times: int) -> None:
 @pytest.fixture
 def layered(world: World) -> World:
     """Networks with a layer between: the candidate's is narrower, and reads less."""
-    wide = np.concatenate([REFERENCE, rows(PIXELS, 2) * 0.3], axis=1)
+    wide = np.concatenate([REFERENCE, np.abs(rows(PIXELS, 2)) * 0.3], axis=1)
     hidden(world.reference, wide, np.eye(6, CLASSES, dtype=np.float32))
     hidden(world.candidate, wide[:, :5], np.eye(5, CLASSES, dtype=np.float32))
     return world
@@ -349,8 +404,11 @@ def test_modules_are_compared_likewise(tmp_path: Path) -> None:
     x, y = Items().arrays()
     wide = np.concatenate([REFERENCE, rows(PIXELS, 2)], axis=1)
     modules = [Hidden(wide[:, :k], np.eye(k, CLASSES, dtype=np.float32)) for k in (6, 5)]
-    result = api.compare(*modules, (x, y), baseline=modules[0], layer="cut", out=tmp_path / "out", pdf=False)
+    result = api.compare(
+        *modules, (x, y), baseline=modules[0], origin=modules[1], layer="cut", out=tmp_path / "out", pdf=False
+    )
     body = result.evidence.body
+    assert [model.adapter.watched is None for model in body.models] == [False, False, False, True]
     seen = [np.maximum((x.transpose(0, 3, 1, 2).reshape(-1, PIXELS) / 255).astype(np.float32) @ each, 0)
             for each in (wide, wide[:, :5])]  # fmt: skip
     assert figure(body) == pytest.approx(100 * value(*seen), abs=1e-3)
@@ -383,6 +441,17 @@ def test_a_limit_can_be_set_on_it(layered: World) -> None:
     assert decision.verdict == "FAIL"
 
 
+def test_no_audit_passes_by_it_alone(layered: World) -> None:
+    text = layered.policy.read_text()
+    layered.policy.write_text(
+        text[: text.index("\n[[criterion]]")]
+        + '\n[[criterion]]\nclaim = "functional.alignment"\nat_least = 1\nunit = "%"\n'
+    )
+    name_layers(layered)
+    verdict = run(layered).body.verdict
+    assert (verdict.overall, verdict.reason) == ("NOT EVALUATED", "no-required-criterion")
+
+
 def test_a_limit_on_what_nobody_named_stops_the_audit(layered: World) -> None:
     layered.policy.write_text(
         layered.policy.read_text() + '\n[[criterion]]\nclaim = "functional.alignment"\nat_least = 100\nunit = "%"\n'
@@ -407,6 +476,19 @@ def test_observations_of_another_layer_are_not_taken_over(layered: World) -> Non
     assert not run(layered, out=layered.folder / "other", reuse=[layered.out]).run.reused
 
 
+def test_values_that_were_lent_are_measured_again(layered: World) -> None:
+    layered.policy.write_text(layered.policy.read_text().replace("alpha", "recheck_reused = 100\nalpha", 1))
+    hidden(layered.candidate, _stored(layered.reference, "w") * np.float32(1.5), _stored(layered.reference, "v"))
+    name_layers(layered)
+    run(layered)
+    assert run(layered, out=layered.folder / "again", reuse=[layered.out]).run.reused
+    fixed, ledger = plan.load(layered.out), Ledger(layered.out / "ledger")
+    kept, forged = (next(fixed.keys(role, fixed.plan.probes[0])) for role in PAIR)
+    ledger.put({forged: {**ledger.get(forged), "watched": ledger.get(kept)["watched"]}})
+    with pytest.raises(AuditError, match="came out otherwise"):
+        run(layered, out=layered.folder / "forged", reuse=[layered.out])
+
+
 def test_a_ledger_without_the_values_is_refused(layered: World) -> None:
     name_layers(layered)
     run(layered)
@@ -424,9 +506,101 @@ def test_outputs_too_large_to_be_kept_leave_no_layer(layered: World, monkeypatch
     assert found.missing == "not-kept"
 
 
-def test_a_wide_layer_is_stored_in_smaller_chunks(layered: World) -> None:
-    run(layered, out=layered.folder / "plain")
+@pytest.mark.parametrize(("widths", "chunk"), [((2_000, 6), 400), ((6, 2_000), 4_000)])
+def test_the_layer_of_the_reference_says_how_much_is_stored_at_once(
+    layered: World, widths: tuple[int, int], chunk: int
+) -> None:
+    for path, width in zip((layered.reference, layered.candidate), widths, strict=True):
+        wide = np.concatenate([REFERENCE, np.abs(rows(PIXELS, width - CLASSES))], axis=1)
+        hidden(path, wide, np.eye(width, CLASSES, dtype=np.float32))
     name_layers(layered)
     run(layered)
-    plain, watched = (plan.load(folder).plan.chunk for folder in (layered.folder / "plain", layered.out))
-    assert (plain, watched) == (sizes.chunk_of(200, 4 * CLASSES), sizes.chunk_of(200, 4 * (CLASSES + 6)))
+    fixed = plan.load(layered.out)
+    assert fixed.plan.chunk == chunk
+    assert fixed.watched_values(fixed.plan.probes[0]) == sum(widths)
+
+
+def test_layers_are_part_of_what_is_kept_and_of_what_it_costs() -> None:
+    noise = NoiseSimilarity(uniform=(2.0,), gaussian=()).ask(Context(NAMES)).probes[-1]
+    bare, layered = (sizes.kept([CLEAN, noise], {"test": 100}, 10, 8_500, watched) for watched in (0, 5))
+    assert (bare, layered) == (("outputs", "outputs"), ("outputs", "comparisons"))
+    assert sizes.row_bytes("outputs", (10,), 2, 100) - sizes.row_bytes("outputs", (10,), 2) == 400
+    dims: dict[str, Any] = {"outputs": (10,), "shape": (3, 8, 8), "chunk": 4_000, "batch": 200, "lanes": 1}
+    plain, more = (planning.cost([Load(1_000, watched=each)], PAIR, {}, **dims) for each in (0, 2_000))
+    assert more.disk - plain.disk == 4 * 2_000 * 1_000
+    assert more.memory - plain.memory >= 32 * 1_000**2
+
+
+def test_modules_may_name_their_layers_each(tmp_path: Path) -> None:
+    modules, data = (Hidden(), Hidden()), Items().arrays()
+    named = {Role.REFERENCE: "cut", Role.CANDIDATE: "wide"}
+    body = api.compare(*modules, data, layer=named, out=tmp_path / "out", pdf=False).evidence.body
+    assert [model.adapter.watched and model.adapter.watched.layer for model in body.models] == ["cut", "wide"]
+    for wrong in ({Role.REFERENCE: "cut"}, {**named, Role.BASELINE: "cut"}):
+        with pytest.raises(AuditError, match="layer"):
+            api.compare(*modules, data, layer=wrong, out=tmp_path / "other", pdf=False)
+
+
+# What a hostile file does with it ends by name.
+
+
+def remade(path: Path, *nodes: onnx.NodeProto, **constants: NDArray[np.generic]) -> Path:
+    """The file with further nodes and constants."""
+    made = onnx.load_model(path)
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def changing(path: Path, bright: Tensor, batch: int | str = "batch") -> Path:
+    """A file whose value `some` has six columns for dark items, and two for these."""
+    return remade(
+        hidden(path, np.abs(WIDE), batch=batch),
+        node("ReduceMax", "hidden", "most", axes=[0], keepdims=0),
+        node("Less", "most bound", "dark"),
+        node("Compress", "hidden dark", "some", axis=1),
+        bound=np.sort((bright.reshape(len(bright), -1).numpy() @ np.abs(WIDE)).max(axis=0))[2:3],
+    )
+
+
+def test_a_layer_that_changes_its_width_ends_the_audit(layered: World) -> None:
+    x = torch.from_numpy(layered.items.arrays()[0][:200].transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    changing(layered.reference, x)
+    changing(layered.candidate, x)
+    name_layers(layered, layer="some")
+    with pytest.raises(AuditError, match=r"gave \d values for an item, not 6"):
+        run(layered)
+
+
+def test_a_layer_that_changes_its_width_between_pieces_ends_the_audit(tmp_path: Path) -> None:
+    path = remade(changing(tmp_path / "a.onnx", ITEMS[:4], 4), node("Shape", "hidden", "size"))
+    model = opened(path, "some")
+    assert "another form" in refusal(lambda: model.watch(torch.cat([torch.zeros(4, *INPUT), ITEMS[:4]])))
+
+
+def test_a_sequence_is_no_layer(tmp_path: Path) -> None:
+    path = remade(
+        hidden(tmp_path / "a.onnx"),
+        node("SplitToSequence", "hidden parts", "pieces", axis=1),
+        parts=np.asarray([4, 2]),
+    )
+    assert "no tensor" in refusal(lambda: opened(path, "pieces"))
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = hidden(tmp_path / "a.onnx")
+    path.write_bytes(path.read_bytes().replace(b"hidden", b"hid\xffen"))
+    assert "not UTF-8" in refusal(lambda: opened(path, "cut"))
+
+
+def test_a_node_that_gives_nothing_is_no_layer(tmp_path: Path) -> None:
+    path = hidden(tmp_path / "a.onnx")
+    made = onnx.load_model(path)
+    nothing = helper.make_function("own", "Nothing", ["x"], [], [], [helper.make_opsetid("", 17)])
+    made.functions.append(nothing)
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    made.graph.node.append(helper.make_node("Nothing", ["hidden"], [], name="nothing", domain="own"))
+    path.write_bytes(made.SerializeToString())
+    assert opened(path).watched is not None
+    assert "no layer 'nothing'" in refusal(lambda: opened(path, "nothing"))

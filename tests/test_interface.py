@@ -263,7 +263,7 @@ def test_axes_of_one_behind_the_classes_are_dropped(tmp_path: Path, behind: tupl
 @pytest.mark.parametrize("shape", [(3, 2, 2), (3,), (2, 4), (3, 1)])
 def test_what_is_no_row_of_scores_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(AuditError, match=r"a\.onnx: gives (outputs of shape|one score)"):
-        interface.scores(np.zeros(shape, np.float32), 3, SLOT, Path("a.onnx"))
+        interface.fitted([np.zeros(shape, np.float32)], 3, SLOT, Path("a.onnx"))
 
 
 def test_whole_numbers_are_no_scores(tmp_path: Path) -> None:

@@ -124,16 +124,19 @@ def watching(content: bytes, layer: str, path: Path) -> tuple[bytes, str]:
     """
     model = parse(content, path)
     values = [value for node in model.graph.node for value in node.output if value]
-    by_node = {node.name: node.output[0] for node in model.graph.node if node.name and node.output[0]}
+    by_node = {node.name: node.output[0] for node in model.graph.node if node.name and any(node.output[:1])}
+    outputs = {port.name for port in model.graph.output}
     found = layer if layer in values else by_node.get(layer)
     if found is None:
-        given = {port.name for port in model.graph.output}
-        last = ", ".join(repr(value) for value in values[-6:] if value not in given)
+        last = ", ".join(repr(value) for value in values[-6:] if value not in outputs)
         raise AuditError(
             f"{path}: has no layer {layer!r}", f"Name a value or a node of it; the last values are {last}."
         )
-    if all(port.name != found for port in model.graph.output):
-        model.graph.output.add(name=found)
+    if found not in outputs:
+        try:
+            model.graph.output.add(name=found)
+        except UnicodeDecodeError as error:
+            raise AuditError(f"{path}: not a valid ONNX file (a name in it is not UTF-8)", HINT) from error
     return bytes(model.SerializeToString()), found
 
 

@@ -91,6 +91,17 @@ def of(session: "onnxruntime.InferenceSession", slot: Slot, path: Path, watched:
         raise AuditError(f"{path}: not a valid ONNX file (a name in it is not UTF-8)", HINT) from error
 
 
+def joined(pieces: Sequence[Sequence[NDArray[np.float32]]], path: Path) -> list[NDArray[np.float32]]:
+    """What the pieces of a batch gave, each put together; raises AuditError where they differ in form."""
+    try:
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+    except ValueError as error:
+        raise AuditError(
+            f"{path}: what it gives for an item has another form in another batch ({first_line(error)})",
+            "Export the network with outputs, and name a layer with values, of one shape.",
+        ) from error
+
+
 def _output(given: dict[str, Any], slot: Slot, path: Path) -> Any:
     """The output that the audit file names, or the only one."""
     if slot.output and slot.output not in given:
@@ -158,12 +169,14 @@ def _item(declared: list[int | str | None], slot: Slot, path: Path) -> tuple[int
 
 
 def fitted(fetched: Sequence[Any], items: int, slot: Slot, path: Path) -> list[NDArray[np.float32]]:
-    """The scores of `items` items, as `outputs.fitted` gives them, and the values of a layer, as `outputs.pooled` does.
+    """The scores of `items` items as `outputs.fitted` gives them, and the values of a layer as `outputs.watched` does.
 
     Raises AuditError, naming the file, where those raise theirs.
     """
-    out, *watched = map(np.asarray, fetched)
     try:
-        return [outputs.fitted(out, items, slot), *(outputs.pooled(values, items, slot) for values in watched)]
+        out, *watched = map(np.asarray, fetched)
+        return [outputs.fitted(out, items, slot), *(outputs.watched(values, items, slot) for values in watched)]
     except UnfitError as error:
         raise AuditError(f"{path}: {error}", error.advice) from error
+    except ValueError as error:  # sequences of tensors, which are no array
+        raise AuditError(f"{path}: gives no tensor ({first_line(error)})", HINT) from error

@@ -66,20 +66,20 @@ class Runner:
     def watch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same outputs, and the values of the layer that its slot names [N, D]; raises as a call does."""
         seen: list[Tensor] = []
-        handle = self._layer().register_forward_hook(lambda _module, _taken, given: seen.append(self._pooled(given)))
+        handle = self._layer().register_forward_hook(lambda _module, _taken, given: seen.append(self._watched(given)))
         try:
             out = self(x)
         finally:
             handle.remove()
-        if len(seen) != ceil(len(x) / self.slot.batch):
+        if len(seen) != ceil(len(x) / self.slot.batch) or len({each.shape for each in seen}) > 1:
             raise AuditError(
-                f"{self.label}: its layer {self.slot.layer!r} does not run once in each pass",
+                f"{self.label}: its layer {self.slot.layer!r} does not run once in each pass, or gives other values",
                 f"Name another layer of the {self.slot.role}; those inside a program cannot be watched.",
             )
         return out, torch.cat(seen)[: len(x)]
 
     def _layer(self) -> Module:
-        named = dict(self.module.named_modules())
+        named = dict(self.module.named_modules(remove_duplicate=False))
         if self.slot.layer not in named:
             raise AuditError(
                 f"{self.label}: has no layer {self.slot.layer!r}",
@@ -88,8 +88,8 @@ class Runner:
         found: Module = named[self.slot.layer]
         return found
 
-    def _pooled(self, given: Any) -> Tensor:
-        return self._numbers(given, outputs.pooled, f"layer {self.slot.layer!r} ")
+    def _watched(self, given: Any) -> Tensor:
+        return self._numbers(given, outputs.watched, f"layer {self.slot.layer!r} ")
 
     def feed(self, x: Tensor) -> Tensor:
         """What the module takes for at most a batch of items: a whole batch, filled up with copies of theirs."""

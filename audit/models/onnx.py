@@ -61,7 +61,7 @@ class Network:
         if size is None:
             return self._run(fed, fetched)
         pieces = [self._piece(fed[start : start + size], size, fetched) for start in range(0, len(fed), size)]
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+        return interface.joined(pieces, self.path)
 
     def _piece(self, fed: NDArray[np.generic], size: int, fetched: list[str]) -> list[NDArray[np.float32]]:
         return [found[: len(fed)] for found in self._run(fed[np.arange(size) % len(fed)], fetched)]

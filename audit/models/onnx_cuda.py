@@ -68,7 +68,7 @@ class CudaNetwork:
             raise
         except Exception as error:  # onnxruntime raises from unrelated hierarchies, torch where the device is full
             raise interface.failure(self.path, self.interface.item, error) from error
-        return [torch.from_numpy(np.concatenate(parts)) for parts in zip(*pieces, strict=True)]
+        return list(map(torch.from_numpy, interface.joined(pieces, self.path)))
 
     def _feed(self, x: Tensor) -> Tensor:
         """Items as the session takes them, [N, …] on the device."""

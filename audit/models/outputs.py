@@ -19,7 +19,7 @@ _ADVICE = {
 
 _WIDEST = 4096
 """Values of a watched layer for one item: how two layers compare takes the square of them in memory."""
-_POOLED = "Name a layer that gives one row of values per item, such as the last but one, or that behind the pooling."
+_ROW = "Name a layer that gives one row of values per item, such as the last but one, behind any pooling."
 
 
 class UnfitError(ValueError):
@@ -53,20 +53,18 @@ def fitted(out: NDArray[np.generic], items: int, slot: Slot) -> NDArray[np.float
     return out.reshape(items, -1).astype(np.float32, copy=False)
 
 
-def pooled(values: NDArray[np.generic], items: int, slot: Slot) -> NDArray[np.float32]:
-    """What a watched layer gives for `items` items as float32 [N, D], a copy: rows as they are, images averaged.
+def watched(values: NDArray[np.generic], items: int, slot: Slot) -> NDArray[np.float32]:
+    """What a watched layer gives for `items` items as float32 [N, D], a copy.
 
-    [N, D, H, W] is averaged over height and width, as a network with such layers does itself before its last one. Axes
-    of length 1 behind the second are dropped. Raises UnfitError for any other form, and for more than 4,096 values.
+    Axes of length 1 behind the second are dropped. Raises UnfitError for any other form: which axes of maps or of
+    tokens to average over, no shape tells; and for more than 4,096 values.
     """
     shape, layer = values.shape, f"the layer {slot.layer!r}"
     if values.dtype.kind != "f" or values.ndim < 2 or len(values) != items or not values.size:
-        raise UnfitError(f"{layer} gives {values.dtype} of shape {shape} for {items} items", _POOLED)
-    if values.ndim == 4 and slot.preprocessing.layout == "NCHW":
-        values = values.mean(axis=(2, 3), dtype=np.float32)
+        raise UnfitError(f"{layer} gives {values.dtype} of shape {shape} for {items} items", _ROW)
     if prod(values.shape[1:]) != values.shape[1] or values.shape[1] > _WIDEST:
         raise UnfitError(
-            f"{layer} gives values of shape {shape} for {items} items, no row of {_WIDEST:,} at most", _POOLED
+            f"{layer} gives values of shape {shape} for {items} items, no row of {_WIDEST:,} at most", _ROW
         )
     return values.reshape(items, -1).astype(np.float32)
 

@@ -16,8 +16,8 @@ from audit.types import DataRole, Scope, role_of
 NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
 NEAR_TIES = "near-ties"  # the reason code of a PASS that would not survive another machine
 _MILLION = "more than a million"
-_LEVELS = ("level", "severity")  # of a condition, so no condition by themselves
-_SLICE = ("attribute", "value")  # say something together only
+_CONDITIONS = ("class", "corruption", "noise", "shift")  # keys that say which items, or what was done to them
+_SLICE = ("attribute", "value")  # say it together only
 _NAMED = 3  # conditions that page 1 has room for
 
 
@@ -101,7 +101,7 @@ def _unjudged(results: Results) -> str:
     """Classes, slices, corruptions … that required criteria name, and of which none applies at any level."""
     judged = {part for row in results.required for part in _parts(row)}
     left_out = {part for row in results.inapplicable if row.record.required for part in _parts(row)}
-    named = [scopes.words(part) for part in sorted(left_out - judged)]
+    named = [clean(scopes.words(part)) for part in sorted(left_out - judged, key=scopes.order)]
     more = len(named) - _NAMED
     return ", ".join(named[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -109,7 +109,7 @@ def _unjudged(results: Results) -> str:
 def _parts(row: Row) -> Iterator[Scope]:
     """What a claim is about, each by itself and at no level."""
     held = scopes.parsed(row.record.claim).scope
-    yield from (((key, value),) for key, value in held if key not in (*_SLICE, *_LEVELS))
+    yield from (((key, value),) for key, value in held if key in _CONDITIONS)
     if sliced := tuple((key, value) for key, value in held if key in _SLICE):
         yield sliced
 

@@ -98,6 +98,17 @@ def test_a_slice_is_an_attribute_with_its_value() -> None:
     assert told.endswith("Nowhere judged: attribute site, value sun, attribute weather, value rain.")
 
 
+def test_names_give_no_commands_to_a_terminal() -> None:
+    told = headline(("class=bus",), *excused("class=tr\x1b[31m\u202euck"))
+    assert "Nowhere judged: class tr" in told and told.isprintable()
+
+
+def test_parameters_are_no_conditions_and_numbers_stand_in_their_order() -> None:
+    assert headline(("k=1",), *excused("k=5")).endswith("1 not applicable.")
+    told = headline(("class=bus",), *excused("class=10", "class=2"))
+    assert told.endswith("Nowhere judged: class 2, class 10.")
+
+
 def test_page_one_names_three_of_many() -> None:
     told = headline(("class=bus",), *excused(*(f"class={name}" for name in ("car", "cat", "dog", "ship", "truck"))))
     assert told.endswith("Nowhere judged: class car, class cat, class dog and 2 more.")
