@@ -1,5 +1,6 @@
 """The command line: reads arguments, calls `audit.api`, prints; every decision is made elsewhere."""
 
+import gc
 import json
 import sys
 from enum import StrEnum
@@ -67,9 +68,14 @@ class Schema(StrEnum):
     AUDIT = "audit"
 
 
+_ALLOCATIONS = 100_000
+"""Objects made between two looks for garbage: most of ours, as findings, live until the command ends."""
+
+
 def main() -> None:
     """Entry point of the `prune-audit` command."""
     runtime.prepare()
+    gc.set_threshold(_ALLOCATIONS)
     try:
         app()
     except KeyboardInterrupt:

@@ -6,8 +6,9 @@ The plan is one that the program itself makes, for two sample networks on as man
 written with made-up outputs: the reference is right on nine clean items of ten and on fewer under noise and corruption,
 the candidate decides one in twenty otherwise, and a few decisions of every probe are near ties. All checks that look at
 conditions run. The command is a process of its own: its wall time, the start of the program included, and its peak of
-resident memory are held to limits, and stand beside what one pass over all traces takes here. Exits 1 beyond a limit.
-`--profile` judges once more and tells what took longest; `--keep` writes the audit there and leaves it.
+resident memory, that of the PDF included, are held to limits, and stand beside what one pass over all traces takes
+here. Exits 1 beyond a limit. `--profile` judges once more and tells what took longest; `--keep` writes the audit there
+and leaves it.
 """
 
 import argparse
@@ -85,6 +86,7 @@ STAGES = {
     ("evidence.py", "to_bytes"): "writing the evidence",
     ("grounds.py", "require"): "checking the evidence against itself",
     ("html.py", "render"): "the page",
+    ("pdf.py", "render"): "the page on paper",
     ("inventory.py", "tool"): "digesting our own sources",
 }
 """Functions of the program, and what they are for."""
@@ -103,10 +105,12 @@ def main() -> int:
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             print(other.submit(write, folder, options.items).result())
         out = folder / "out"
-        seconds, peak = judged(out, "-c", PROGRAM)
-        one = one_pass(out)
+        seconds, peak = judged(out, PROGRAM)
         print(f"judged in {seconds:.1f} s with {peak / 1e6:,.0f} MB; limits {SECONDS:g} s, {BYTES / 1e6:,.0f} MB")
-        print(f"one pass over all traces: {one:.2f} s; judging takes {seconds / one:.1f} times that")
+        bare, least = judged(out, PROGRAM, "--no-pdf")
+        print(f"without the PDF in {bare:.1f} s with {least / 1e6:,.0f} MB")
+        one = one_pass(out)
+        print(f"one pass over all traces: {one:.2f} s; judging without the PDF takes {bare / one:.1f} times that")
         if options.profile:
             print(*stages(out), sep="\n")
     return 0 if seconds <= SECONDS and peak <= BYTES else 1
@@ -179,10 +183,10 @@ def outputs(
     return (LOGITS * reference).astype(np.float32), (LOGITS * candidate).astype(np.float32)
 
 
-def judged(out: Path, *program: str) -> tuple[float, int]:
+def judged(out: Path, program: str, *more: str) -> tuple[float, int]:
     """Seconds and bytes at most that the command takes, whatever its verdict."""
     start = time.perf_counter()
-    command = [sys.executable, *program, "judge", str(out), "--no-pdf", "--out", str(out / "judged")]
+    command = [sys.executable, "-c", program, "judge", str(out), *more, "--out", str(out / "judged")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     seconds, process.returncode = time.perf_counter() - start, os.waitstatus_to_exitcode(status)
@@ -206,7 +210,7 @@ def one_pass(out: Path) -> float:
 def stages(out: Path) -> Iterator[str]:
     """What took longest, in seconds under the profiler, which makes everything slower."""
     with tempfile.NamedTemporaryFile() as found:
-        judged(out, "-c", f"import cProfile; cProfile.run({PROGRAM!r}, {found.name!r})")
+        judged(out, f"import cProfile; cProfile.run({PROGRAM!r}, {found.name!r})")
         profiled = pstats.Stats(found.name).stats
     taken = {(Path(file).name, name): cumulative for (file, _, name), (*_, cumulative, _) in profiled.items()}
     for stage in sorted(STAGES, key=lambda stage: -taken.get(stage, 0.0))[:MOST_STAGES]:

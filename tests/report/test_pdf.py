@@ -1,6 +1,7 @@
 """The paper form: archival structure, the evidence attached, the same bytes each time."""
 
 import base64
+import gc
 import io
 import os
 import sys
@@ -88,6 +89,16 @@ def test_pages_are_a4_with_margins_that_letter_keeps(document: pikepdf.Pdf) -> N
 def images(html: str, evidence: Evidence) -> int:
     document = pikepdf.open(io.BytesIO(pdf.render(html, evidence)))
     return sum(isinstance(item, pikepdf.Stream) and item.get("/Subtype") == "/Image" for item in document.objects)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(enabled: bool, failing: Evidence) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        pdf.render(html.render(failing), failing)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
 
 
 def test_nothing_outside_the_page_is_ever_fetched(failing: Evidence, tmp_path: Path) -> None:
