@@ -37,6 +37,9 @@ def _lines(meant: AuditFile, weights: Collection[Role], choice: Choice | None) -
     yield from _model(meant.reference, weights=Role.REFERENCE in weights)
     yield "# Its published accuracy in percent. Where it is given, the audit also proves that this is that network."
     yield "# declared_accuracy = ..."
+    yield "# A layer, such as the last but one: is what it gives still alike? Name it for the candidate too."
+    yield "# Of an ONNX file it is a value or a node, else a module."
+    yield "# layer = ..."
     yield ""
     yield "# The pruned network that is to ship in its place."
     yield "[candidate]"
@@ -143,6 +146,12 @@ def _sets(meant: AuditFile) -> Iterator[str]:
     yield "# The test set: labelled items that no network was trained on."
     yield "[data.test]"
     yield f"path = {quoted(meant.data.test.path)}"
+    yield "# What is known of each item, such as weather or site: a CSV with a column for each, and one called item."
+    yield '# attributes = "attributes.csv"'
+    yield ""
+    yield "# Labelled items on which rejection thresholds and temperatures are set, as they are where the network runs."
+    yield "# [data.calibration]"
+    yield '# path = "calibration.npz"'
     yield ""
     yield "# Labelled items from other conditions, such as weather or another camera; of the same size and classes."
     yield "# [data.shifted]"

@@ -69,13 +69,16 @@ def test_commented_tables_are_true_once_uncommented(world: World) -> None:
     told(world, out)
     text = out.read_text()
     origin = ("[origin]", 'model = "origin.pt"')
-    for line in ("[baseline]", 'model = "baseline.onnx"', *origin, "[data.shifted]", 'path = "shifted.npz"'):
+    sets = ("[data.shifted]", 'path = "shifted.npz"', "[data.calibration]", 'path = "calibration.npz"')
+    for line in ("[baseline]", 'model = "baseline.onnx"', *origin, *sets, 'attributes = "attributes.csv"'):
         assert f"\n# {line}\n" in text
         text = text.replace(f"\n# {line}\n", f"\n{line}\n")
-    out.write_text(text.replace("# declared_accuracy = ...", "declared_accuracy = 97.5"))
+    text = text.replace("# declared_accuracy = ...", "declared_accuracy = 97.5").replace("# layer = ...", 'layer = "l"')
+    out.write_text(text.replace("[candidate]\n", '[candidate]\nlayer = "l"\n'))
     parsed = request.load(out)
     assert parsed.baseline is not None and parsed.origin is not None and parsed.data.shifted is not None
-    assert parsed.reference.declared_accuracy == 97.5
+    assert parsed.data.calibration is not None and parsed.data.test.attributes == Path("attributes.csv")
+    assert (parsed.reference.declared_accuracy, parsed.reference.layer) == (97.5, "l")
 
 
 @pytest.mark.parametrize(
