@@ -78,7 +78,7 @@ class Job(ABC):
     def waiting(self) -> int:
         """Bytes of what it leaves that wait in memory until their chunk ends."""
         rows, fixed = min(self._chunk, self._items) * self.probe.draws, self._shared.plan
-        watched = fixed.watched_values(self._record)
+        watched = sum(fixed.watched_values(self._record))
         return rows * sizes.row_bytes(self._record.kept, fixed.plan.outputs, len(self._shown), watched)
 
     @property
@@ -229,7 +229,8 @@ class KeepComparisons(Job):
 
 
 def _alike(stored: NDArray[Any], again: NDArray[Any], within: float) -> bool:
-    return stored.shape == again.shape and np.allclose(stored, again, rtol=0, atol=within, equal_nan=True)
+    alike = (stored.shape, stored.dtype) == (again.shape, again.dtype)
+    return alike and np.allclose(stored, again, rtol=0, atol=within, equal_nan=True)
 
 
 def _rows(batch: Batch, draws: Sequence[Columns]) -> Columns:

@@ -89,10 +89,10 @@ class PlanFile(Record):
         clean = untouched(probe) and probe.kept == "outputs"
         return roles if clean else tuple(role for role in roles if role is not Role.ORIGIN)
 
-    def watched_values(self, probe: ProbeRecord) -> int:
-        """Values of watched layers that all models together leave of an item under a probe."""
+    def watched_values(self, probe: ProbeRecord) -> tuple[int, ...]:
+        """How many values of a layer each model leaves of an item under a probe, if any."""
         found = [self.model(role).adapter.watched for role in self.shown(probe)] if untouched(probe) else []
-        return sum(each.values for each in found if each is not None)
+        return tuple(each.values for each in found if each is not None)
 
     def keys(self, role: Role, probe: ProbeRecord) -> Iterator[str]:
         """Observation keys of one model under one probe, chunk by chunk.

@@ -73,7 +73,7 @@ class Load:
     """A probe that still has to run: on `items`, `draws` times each; `kept` is what the ledger will hold of it.
 
     The models of `without` do not see it. Making it takes at most `passes` of the `target`, forward and backward, an
-    item. Of each item all models together leave `watched` values of layers beside their outputs.
+    item. Of each item every model leaves so many values of a layer as `watched` says, beside its outputs.
     """
 
     items: int
@@ -82,7 +82,7 @@ class Load:
     without: frozenset[Role] = frozenset()
     target: Role | None = None
     passes: tuple[int, int] = (0, 0)
-    watched: int = 0
+    watched: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -211,11 +211,11 @@ def cost(
     if not all(0.0 <= time < float("inf") for time in seconds.values()):
         raise ValueError(f"seconds per item must be finite and not negative, got {dict(seconds)}")
     rows = {role: sum(load.rows for load in loads if role not in load.without) for role in roles}
-    stored = [(load, row_bytes(load.kept, outputs, len({*roles} - load.without), load.watched)) for load in loads]
+    stored = [(load, row_bytes(load.kept, outputs, len({*roles} - load.without), sum(load.watched))) for load in loads]
     waiting = [min(chunk, load.items) * load.draws * size for load, size in stored]
     observing = max(min(sum(waiting), WAITING), *waiting, 0)
     measuring = max((load.rows * row_bytes(load.kept, outputs, 2) for load in loads), default=0)
-    products = PRODUCTS * (max((load.watched for load in loads), default=0) // len(roles)) ** 2
+    products = PRODUCTS * max((width for load in loads for width in load.watched), default=0) ** 2
     images = batch * prod(shape) * FLOAT
     noise = FAMILIES * min(images * max((load.draws for load in loads), default=0), FAMILY)
     measured = all(role in seconds for role in roles)

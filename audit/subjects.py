@@ -220,9 +220,12 @@ def _layers(named: str | Mapping[Role, str], there: Set[Role]) -> Mapping[Role, 
     """The layer to be watched in each model; raises AuditError where it is none to be compared."""
     if isinstance(named, str):
         return dict.fromkeys(there - {Role.ORIGIN}, named)
+    by_role = "Name a layer of each model by its role."
+    if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named.values()):
+        raise AuditError("layer is neither a name nor names by role", by_role)
     fault = layers_fault({role for role, name in named.items() if name})
     if fault or not named.keys() <= there:
-        raise AuditError(fault or "layer names a model that is not there", "Name a layer of each model by its role.")
+        raise AuditError(fault or "layer names a model that is not there", by_role)
     return named
 
 

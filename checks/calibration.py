@@ -28,8 +28,9 @@ LEAST: Final = 1e-4
 FARTHEST: Final = -math.log(LEAST)
 _MOVES: Final = (
     "of the candidate minus of the reference, on the same items. It moves with accuracy too. At a temperature, the "
-    "logits of both are divided by the reference's, or of each by its own; the reference's mean confidence must then "
-    "reach as large a share of its accuracy as is asked of accuracy off the clean set."
+    "logits of both are divided by the reference's, or of each by its own; the reference's mean confidence, as a share "
+    "of the way from guessing to certainty, must then reach as large a share of its accuracy as is asked of accuracy "
+    "off the clean set. At a temperature near 0 every answer is certain, and the score says no more than accuracy does."
 )
 
 

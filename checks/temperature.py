@@ -15,6 +15,7 @@ from scipy.special import log_softmax, softmax
 
 from audit.contracts import LedgerView, Probe
 from audit.findings import Exact, Finding, Missing, Presupposition
+from audit.stats.scores import brier
 from audit.traces import Columns, Trace
 from audit.types import PAIR, Claim, Role, Scope, Unit
 from checks.accuracy import working
@@ -29,6 +30,8 @@ HOTTEST: Final = 100.0
 """Between these a temperature is looked for; at an end of them there is none."""
 SCOPES: Final[tuple[Scope, ...]] = tuple((("temperature", whose),) for whose in ("own", "reference"))
 """Whose temperature the logits of both models are divided by."""
+_BEYOND: Final = "beyond_guessing"
+"""The column of how far the reference's maximum softmax lies above 1/K, as a share of what it can, in [0, 1]."""
 _LEAST: Final = float(np.finfo(np.float64).tiny)
 """Probabilities below it have lost digits."""
 Floats = NDArray[np.float64]
@@ -61,7 +64,7 @@ def fitted(ledger: LedgerView, calibration: Probe) -> Temperatures:
 
 
 def scaled(clean: Trace, ledger: LedgerView, found: Temperatures) -> Iterator[tuple[Scope, Trace | Missing]]:
-    """The clean items with the proper scores and the confidence that both models have at temperatures, by SCOPES."""
+    """The clean items with proper scores of both models at temperatures, and how sure the reference is, by SCOPES."""
     for scope, used in zip(SCOPES, (found, dict.fromkeys(PAIR, found[Role.REFERENCE])), strict=True):
         columns = dict(clean.columns)
         for role in PAIR:
@@ -77,10 +80,10 @@ def scaled(clean: Trace, ledger: LedgerView, found: Temperatures) -> Iterator[tu
 def sure(trace: Trace) -> Presupposition:
     """That the reference is still sure of its answers: at a high temperature all probabilities are alike, and no worse.
 
-    Of true probabilities the mean confidence is the accuracy.
+    Of true probabilities the mean confidence is the accuracy; what is sure beyond guessing must come near that.
     """
-    confidence = share(trace, trace.columns[f"max_softmax_{Role.REFERENCE}"])
-    return Presupposition(confidence, working(trace).accuracy, what="mean confidence at its temperature")
+    beyond = share(trace, trace.columns[_BEYOND])
+    return Presupposition(beyond, working(trace).accuracy, what="mean confidence beyond guessing at its temperature")
 
 
 def _fit(trace: Trace, probabilities: Floats | Missing, role: Role) -> Exact | Missing:
@@ -109,16 +112,17 @@ def _fit(trace: Trace, probabilities: Floats | Missing, role: Role) -> Exact | M
 def _scores(
     trace: Trace, probabilities: Floats | Missing, temperature: Exact | Missing, role: Role
 ) -> Columns | Missing:
-    """Brier score, log loss and maximum softmax of a model's items [N] at a temperature, as pair columns."""
+    """Brier score and log loss of a model at a temperature, as pair columns [N]; of the reference _BEYOND as well."""
     if isinstance(temperature, Missing):
         return temperature
     logits = _logits(trace, probabilities)
     if isinstance(logits, Missing):
         return logits
     logs = log_softmax(logits / temperature.value, axis=1)
-    own, p = _of_label(logs, trace), np.exp(logs)
-    brier = (np.einsum("ij,ij->i", p, p) - 2 * np.exp(own) + 1) / 2
-    return {f"brier_{role}": brier, f"log_loss_{role}": -own, f"max_softmax_{role}": p.max(axis=1)}
+    own, p, guess = _of_label(logs, trace), np.exp(logs), 1 / logs.shape[1]
+    scores = {f"brier_{role}": brier(p, np.exp(own)), f"log_loss_{role}": -own}
+    beyond = ((p.max(axis=1) - guess) / (1 - guess)).clip(0.0, 1.0)
+    return {**scores, _BEYOND: beyond} if role is Role.REFERENCE else scores
 
 
 def _logits(trace: Trace, probabilities: Floats | Missing) -> Floats | Missing:

@@ -41,8 +41,8 @@ LAST = RNG.standard_normal((HIDDEN, CLASSES)).astype(np.float32)
 Rows = NDArray[np.float32]
 
 
-def rows(n: int, width: int) -> Rows:
-    return RNG.standard_normal((n, width)).astype(np.float32)
+def rows(n: int, width: int, seed: int = 0) -> Rows:
+    return np.random.default_rng((n, width, seed)).standard_normal((n, width)).astype(np.float32)
 
 
 def value(x: NDArray[np.generic], y: NDArray[np.generic]) -> float:
@@ -89,7 +89,7 @@ def test_rotation_scale_and_place_change_nothing() -> None:
 
 
 def test_layers_wider_than_there_are_items_are_not_alike_for_that() -> None:
-    x, y = rows(50, 2_000), rows(50, 2_000)
+    x, y = rows(50, 2_000), rows(50, 2_000, 1)
     plug_in = _centred(x), _centred(y)
     biased = np.sum(plug_in[0] * plug_in[1]) / np.linalg.norm(plug_in[0]) / np.linalg.norm(plug_in[1])
     assert biased > 0.9
@@ -144,7 +144,7 @@ def _centred_twice(k: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_the_ends_of_float32_do_not_change_it(scale: float) -> None:
-    x, y = rows(60, 5), rows(60, 5)
+    x, y = rows(60, 5), rows(60, 5, 1)
     assert value(x * np.float32(scale), y) == pytest.approx(value(x, y), abs=1e-5)
 
 
@@ -487,6 +487,10 @@ def test_values_that_were_lent_are_measured_again(layered: World) -> None:
     ledger.put({forged: {**ledger.get(forged), "watched": ledger.get(kept)["watched"]}})
     with pytest.raises(AuditError, match="came out otherwise"):
         run(layered, out=layered.folder / "forged", reuse=[layered.out])
+    moments = np.zeros((len(ledger.get(kept)["watched"]), 6), "M8[ms]")
+    ledger.put({forged: {**ledger.get(forged), "watched": moments}})
+    with pytest.raises(AuditError, match="came out otherwise"):
+        run(layered, out=layered.folder / "moments", reuse=[layered.out])
 
 
 def test_a_ledger_without_the_values_is_refused(layered: World) -> None:
@@ -517,7 +521,7 @@ def test_the_layer_of_the_reference_says_how_much_is_stored_at_once(
     run(layered)
     fixed = plan.load(layered.out)
     assert fixed.plan.chunk == chunk
-    assert fixed.watched_values(fixed.plan.probes[0]) == sum(widths)
+    assert fixed.watched_values(fixed.plan.probes[0]) == widths
 
 
 def test_layers_are_part_of_what_is_kept_and_of_what_it_costs() -> None:
@@ -526,9 +530,9 @@ def test_layers_are_part_of_what_is_kept_and_of_what_it_costs() -> None:
     assert (bare, layered) == (("outputs", "outputs"), ("outputs", "comparisons"))
     assert sizes.row_bytes("outputs", (10,), 2, 100) - sizes.row_bytes("outputs", (10,), 2) == 400
     dims: dict[str, Any] = {"outputs": (10,), "shape": (3, 8, 8), "chunk": 4_000, "batch": 200, "lanes": 1}
-    plain, more = (planning.cost([Load(1_000, watched=each)], PAIR, {}, **dims) for each in (0, 2_000))
-    assert more.disk - plain.disk == 4 * 2_000 * 1_000
-    assert more.memory - plain.memory >= 32 * 1_000**2
+    plain, more = (planning.cost([Load(1_000, watched=each)], PAIR, {}, **dims) for each in ((), (2_000, 10)))
+    assert more.disk - plain.disk == 4 * 2_010 * 1_000
+    assert more.memory - plain.memory >= 32 * 2_000**2
 
 
 def test_modules_may_name_their_layers_each(tmp_path: Path) -> None:
@@ -536,9 +540,10 @@ def test_modules_may_name_their_layers_each(tmp_path: Path) -> None:
     named = {Role.REFERENCE: "cut", Role.CANDIDATE: "wide"}
     body = api.compare(*modules, data, layer=named, out=tmp_path / "out", pdf=False).evidence.body
     assert [model.adapter.watched and model.adapter.watched.layer for model in body.models] == ["cut", "wide"]
-    for wrong in ({Role.REFERENCE: "cut"}, {**named, Role.BASELINE: "cut"}):
+    wrong: list[Any] = [{Role.REFERENCE: "cut"}, {**named, Role.BASELINE: "cut"}, None, ["cut"], {**named, "x": 3}]
+    for each in wrong:
         with pytest.raises(AuditError, match="layer"):
-            api.compare(*modules, data, layer=wrong, out=tmp_path / "other", pdf=False)
+            api.compare(*modules, data, layer=each, out=tmp_path / "other", pdf=False)
 
 
 # What a hostile file does with it ends by name.

@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -319,8 +320,17 @@ def test_python_says_what_an_npz_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"a": ["x", "y"] * 5}, "attribute 'a' has 10 values, for 12 items"),
-        ({"a": "x" * N}, "attribute 'a' has 12 values, for 12 items"),
+        ({"a": ["x", "y"] * 5}, "attribute 'a': is not a sequence of 12 values"),
+        ({"a": "x" * N}, "attribute 'a': is not a sequence of 12 values"),
+        ({"a": None}, "attribute 'a': is not a sequence of 12 values"),
+        ({"a": set(range(N))}, "attribute 'a': is not a sequence of 12 values"),
+        ({"a": [["x"], ["y"]] * 6}, "attribute 'a': item 0 is a list"),
+        ({"a": [DataRole.TEST] * N}, "attribute 'a': item 0 is a DataRole"),
+        ({"a": [10**5000] * N}, "attribute 'a': item 0: cannot be written"),
+        ({1: ["x"] * N}, "no mapping by name"),
+        ([("a", ["x"] * N)], "no mapping by name"),
+        ({" ": ["x"] * N}, "one attribute has no name"),
+        ({"a": ["x"] * N, "a ": ["x"] * N}, "two attributes are called 'a'"),
         ({"a": ["x", 0.5] * 6}, "attribute 'a': item 1 is a float"),
         ({"a": ["x", None] * 6}, "attribute 'a': item 1 is a NoneType"),
         ({"a": [" "] * N}, "item 0, attribute 'a': is empty"),
@@ -329,9 +339,9 @@ def test_python_says_what_an_npz_says(tmp_path: Path) -> None:
         ({}, "holds 0 attributes"),
     ],
 )
-def test_what_python_says_wrongly_is_refused(given: dict[str, Sequence[object]], said: str) -> None:
+def test_what_python_says_wrongly_is_refused(given: Any, said: str) -> None:
     with pytest.raises(AuditError) as caught:
-        of_python(**given)
+        of_object((X, Y), DataRole.TEST, "the test data", described=given)
     assert said in caught.value.what
 
 

@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ BYTES = 2**26
 """Bytes of a CSV."""
 _EXPECTED = "Expected a CSV in UTF-8: a header, and for every stored item one row with a value of each attribute."
 _STORED = "Expected an array of strings, integers or booleans, one per stored item; give names to ranges of numbers."
+_PYTHON = "Give a mapping from names to sequences of strings, integers or booleans, one for each item."
 _FEW = "An attribute divides the items into a few groups."
 _NAMED = "Name every attribute once, in a word."
 
@@ -57,17 +59,27 @@ def read(source: Source, given: Path | tuple[str, ...]) -> tuple[Attribute, ...]
 
 def of_values(given: Mapping[str, Sequence[object]], items: int, place: str) -> tuple[Attribute, ...]:
     """The same from Python: by name, for every stored item a string, an integer or a boolean."""
-    columns = _columns(list(given), items, _Form(place, "item", "attribute"))
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise AuditError(f"{place}: attributes are no mapping by name", _PYTHON)
+    named = {name.strip(): values for name, values in given.items()}
+    columns = _columns([name.strip() for name in given], items, _Form(place, "item", "attribute"))
     for column in columns:
-        values = given[column.name]
-        where = f"{place}: attribute {column.name!r}"
-        if isinstance(values, (str, bytes)) or len(values) != items:
-            raise AuditError(f"{where} has {len(values)} values, for {items} items", "Give one value per item.")
+        values, where = named[column.name], f"{place}: attribute {column.name!r}"
+        in_line = isinstance(values, Sequence) or (isinstance(values, np.ndarray) and values.ndim == 1)
+        if not in_line or isinstance(values, str | bytes) or len(values) != items:
+            raise AuditError(f"{where}: is not a sequence of {items} values", _PYTHON)
         for item, value in enumerate(values):
-            if not isinstance(value, (str, int, np.integer, np.bool_)):
-                raise AuditError(f"{where}: item {item} is a {type(value).__name__}", _STORED)
-            column.put(item, str(value), item)
+            if not isinstance(value, str | int | np.integer | np.bool_) or isinstance(value, Enum):
+                raise AuditError(f"{where}: item {item} is a {type(value).__name__}", _PYTHON)
+            column.put(item, _text(value, f"{where}: item {item}"), item)
     return _sorted(columns)
+
+
+def _text(value: object, where: str) -> str:
+    try:
+        return str(value)
+    except ValueError as error:  # more digits than Python prints
+        raise AuditError(f"{where}: cannot be written ({error})", _PYTHON) from error
 
 
 def _sorted(columns: Sequence["_Column"]) -> tuple[Attribute, ...]:

@@ -144,7 +144,9 @@ def listed(of_groups: Iterable[Found], loss: str, columns: Columns, most: int, *
     shown = [names for names in order if not worse or printed.matters(places[names])][:most]
     others = order[len(shown) :]
     lines = [_line(names, by_names[names], loss, columns) for names in shown]
-    common = tuple(note for note in lines[0].notes if all(note in line.notes for line in lines)) if lines[1:] else ()
+    # Said once of all only where it is true of all.
+    alike = lines[1:] and not others
+    common = tuple(note for note in lines[0].notes if all(note in line.notes for line in lines)) if alike else ()
     hidden = printed.notes(point for names in others for point in _told(by_names[names], columns))
     return Listed(
         lines=tuple(replace(line, notes=tuple(note for note in line.notes if note not in common)) for line in lines),
@@ -256,7 +258,7 @@ def _told(points: Points, columns: Columns) -> list[Point | None]:
 
 
 def _label(names: Names) -> str:
-    return " ".join(map(short, names))
+    return " = ".join(map(short, names))
 
 
 def _worst(it: Found) -> Worst:

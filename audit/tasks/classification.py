@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from audit.contracts import Batch
 from audit.dataset import Manifest
 from audit.findings import Missing
+from audit.stats.scores import brier
 from audit.traces import ALONE, ANY, Columns, Side
 from audit.types import PAIR, OutputKind
 
@@ -226,10 +227,9 @@ def _named(labels: NDArray[np.int64], pair: Sequence[Side], soft: Sequence[_Soft
     found: dict[str, NDArray[Any]] = {"label": labels.astype(np.int32)}
     for role, side, each in zip(PAIR, pair, soft, strict=True):
         own = np.take_along_axis(each.logs, labels[:, None], axis=1)[:, 0]
-        squares = np.einsum("ij,ij->i", each.p, each.p)
         found[f"named_{role}"] = side.columns["output"].argmax(axis=1).astype(np.int32)
         found[f"also_{role}"] = _also(side.columns["output"], side.noise if adverse else None)
-        found[f"brier_{role}"] = ((squares - 2 * np.exp(own) + 1) / 2).clip(0.0, 1.0)
+        found[f"brier_{role}"] = brier(each.p, np.exp(own))
         found[f"log_loss_{role}"] = -own
         highest = np.partition(each.p, -2, axis=1)[:, -2:]
         found[f"margin_{role}"] = highest[:, 1] - highest[:, 0]

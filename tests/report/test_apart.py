@@ -91,6 +91,15 @@ def test_what_applies_at_no_level_is_named_at_once() -> None:
     assert headline(somewhere, *lost).endswith("Left out of the verdict: 3 not applicable.")
 
 
+@pytest.mark.parametrize(("left", "lost", "said"), [
+    ("level=1/255,norm=linf", "level=2/255,norm=l2", "norm l2"),
+    ("score=energy,set=a", "score=energy,set=b", "set b"),
+    ("shift=night", "shift=rain", "shift rain"),
+])  # fmt: skip
+def test_what_is_shown_is_named_whatever_it_is(left: str, lost: str, said: str) -> None:
+    assert headline((left,), *excused(lost)).endswith(f"Nowhere judged: {said}.")
+
+
 def test_a_slice_is_an_attribute_with_its_value() -> None:
     told = headline(
         ("attribute=weather,value=sun",), *excused("attribute=weather,value=rain", "attribute=site,value=sun")

@@ -85,7 +85,7 @@ def test_names_print_as_their_owner_wrote_them_and_none_passes_for_another() -> 
     assert section.conditions is not None
     assert names(section.clean) == [pair for values in single for pair in values.items()]
     assert names(section.pairs) == [("a", "b", "x", "y"), ("a+b", "a", "x, y", "x")]
-    assert section.conditions.grid.severities == ("a+b x, y", "a+b =*", "a b c", "a x", "a b c", "b y")
+    assert section.conditions.grid.severities == ("a+b = x, y", "a+b = =*", "a = b c", "a = x", "a b = c", "b = y")
 
 
 def test_of_very_many_values_the_worst_are_listed_and_the_others_counted() -> None:
@@ -97,6 +97,16 @@ def test_of_very_many_values_the_worst_are_listed_and_the_others_counted() -> No
     assert (len(section.clean.lines), section.clean.more, section.clean.more_blocked) == (40, 160, 5)
     text = Page(html.render(evidence)).text
     assert "160 more slices are in evidence.json alone; a criterion failed or was not evaluated in 5 of them." in text
+
+
+def test_what_was_not_measured_of_the_listed_ones_alone_is_not_said_of_all() -> None:
+    why = "the sensor had no label"
+    gone = tuple(limited("slices", "accuracy_drop", 1.0, None, why=why, **scope(rig=rig)) for rig in MANY["rig"][:42])
+    measured = [each for rig in MANY["rig"][42:50] for each in losing(5.0, rig=rig)]
+    text = Page(html.render(of(*measured, limits=gone, attributes=MANY))).text
+    assert "Not measured of any slice" not in text
+    assert f"not measured: {why}" in text
+    assert f"Not measured of any slice: {why}" in Page(html.render(of(limits=gone[:3], attributes=MANY))).text
 
 
 def test_the_pairs_that_stand_worst_are_listed_and_the_others_and_the_small_ones_counted() -> None:
@@ -149,12 +159,12 @@ def test_under_a_condition_each_slice_has_its_worst_level_what_failed_first(slic
     assert section.conditions is not None
     grid = section.conditions.grid
     assert [line.name for line in grid.lines] == ["fog", "noise uniform"]
-    assert grid.severities == ("weather rain", "weather dry", "site south", "site north", "site depot")
+    assert grid.severities == ("weather = rain", "weather = dry", "site = south", "site = north", "site = depot")
     assert [point and (point.value, point.text) for point in (line.cells[0] for line in grid.lines)] == [
         (12.0, "severity 3"), (3.0, "level 8/255"),
     ]  # fmt: skip
     assert [(it.name, it.condition) for it in section.conditions.worst[:2]] == [
-        ("weather rain", "corruption fog, severity 3"), ("weather rain", "noise uniform, level 8/255"),
+        ("weather = rain", "corruption fog, severity 3"), ("weather = rain", "noise uniform, level 8/255"),
     ]  # fmt: skip
 
 
