@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"
+PATHS = os.pathsep.join(map(str, (SCRIPTS, SCRIPTS.parents[1])))  # the program beside this file, not one installed
 CANDIDATES = ("well-pruned", "over-pruned", "sabotaged", "nan-weight", "nan-on-bright")
 BRIGHT = 0.005
 SET = 50
@@ -95,7 +96,7 @@ class Workshop:
     def run(self, command: Sequence[str | Path], **variables: str) -> Run:
         if self.before:
             subprocess.run(self.before, shell=True, check=True)
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(SCRIPTS), **variables}
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": PATHS, **variables}
         start = time.perf_counter()
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
             process = subprocess.Popen(list(command), cwd=self.folder, env=environment, stdout=out, stderr=error)
