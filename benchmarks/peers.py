@@ -1,13 +1,14 @@
-"""The same three questions about the same candidates, asked with prune-audit and with what a user would take instead.
+"""The same four questions about the same candidates, asked with prune-audit and with what a user would take instead.
 
     python benchmarks/peers.py [--items 10000] [--envs FOLDER] [--page docs/peers.md]
 
-Loss of accuracy, agreement, and loss under uniform noise ± 8/255, on generated road signs, of a well-pruned, an
-over-pruned and a sabotaged network and of two with NaN: by `prune-audit run`, by a plain script of point estimates,
-by MLflow's model validation, and by Polygraphy. MLflow and Polygraphy are installed, pinned, into environments of
-their own under `--envs`. Every run is a process of its own that starts from the files; its wall time, its processor
-time and the peak resident memory of its largest process are the kernel's (wait4). This script itself imports nothing
-beyond the standard library: Linux counts the memory of the process that starts another into the other's peak.
+Loss of accuracy, agreement, loss under uniform noise ± 8/255, and loss of recall of every class, on generated road
+signs, of a well-pruned, an over-pruned and a sabotaged network and of two with NaN: by `prune-audit run`, by a plain
+script of point estimates, by MLflow's model validation, and by Polygraphy. MLflow and Polygraphy are installed,
+pinned, into environments of their own under `--envs`. Every run is a process of its own that starts from the files; its
+wall time, its processor time and the peak resident memory of its largest process are the kernel's (wait4). This script
+itself imports nothing beyond the standard library: Linux counts the memory of the process that starts another into the
+other's peak.
 """
 
 from __future__ import annotations
@@ -35,16 +36,17 @@ PINS = {
     "polygraphy": ("polygraphy==0.53.6", "numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.32.0"),
 }
 NORMALISATION = {"mean": (0.34, 0.32, 0.32), "std": (0.18, 0.17, 0.17)}
-QUESTIONS = {"drop": 1.0, "agreement": 98.0, "noisy_drop": 2.0, "level": 8, **NORMALISATION}
+LIMITS = {"drop": 1.0, "agreement": 98.0, "noisy_drop": 2.0, "recall_drop": 5.0}  # the last: that of standard/6
+QUESTIONS = {**LIMITS, "level": 8, **NORMALISATION}
 CLAIMS = {
     "accuracy.drop": "drop",
     "functional.agreement": "agreement",
     "accuracy.drop@level=8/255,noise=uniform": "noisy_drop",
 }
 POLICY = f"""format = "prune-audit/policy/1"
-id = "three-questions"
+id = "four-questions"
 alpha = 0.05
-checks = ["integrity", "accuracy", "functional", "noise"]
+checks = ["integrity", "accuracy", "functional", "noise", "per_class"]
 [settings.noise]
 uniform = [{QUESTIONS["level"]}]
 gaussian = []
@@ -59,6 +61,10 @@ unit = "%"
 [[criterion]]
 claim = "accuracy.drop@level={QUESTIONS["level"]}/255,noise=uniform"
 at_most = {QUESTIONS["noisy_drop"]}
+unit = "points"
+[[criterion]]
+claim = "per_class.recall_drop@class=*"
+at_most = {QUESTIONS["recall_drop"]}
 unit = "points"
 """
 EXITS = {0: "PASS", 1: "FAIL", 2: "refused", 3: "neither proven", 4: "not evaluated"}
@@ -167,19 +173,24 @@ def _prune_audit(shop: Workshop, candidate: str, data: str) -> Answer:
     if not done.out.strip():
         return {"verdict": EXITS[done.code], "note": " ".join(done.error.split()), "cost": done.cost()}
     told = json.loads(done.out)
-    criteria = [part for part in told["criteria"] if part["required"]]
+    criteria = {_named(part["claim"]): part for part in told["criteria"] if part["required"]}
     return {
         "verdict": EXITS[done.code],
         "overall": told["verdict"],
-        "failed": [CLAIMS.get(part["claim"], part["claim"]) for part in criteria if part["verdict"] != "PASS"],
+        "failed": [name for name, part in criteria.items() if part["verdict"] != "PASS"],
         "figures": {
-            CLAIMS[part["claim"]]: [part["estimate"], part["lower"], part["upper"]]
-            for part in criteria
-            if part["claim"] in CLAIMS
+            name: [part["estimate"], part["lower"], part["upper"]]
+            for name, part in criteria.items()
+            if name.partition("@")[0] in LIMITS
         },
-        "counts": {part["claim"]: part["estimate"] for part in criteria if part["claim"] not in CLAIMS},
+        "counts": {name: part["estimate"] for name, part in criteria.items() if name.partition("@")[0] not in LIMITS},
         "cost": done.cost(),
     }
+
+
+def _named(claim: str) -> str:
+    """The question, as `recall_drop@class=stop` where it is asked of every class; any other claim as it is."""
+    return CLAIMS.get(claim, claim.removeprefix("per_class."))
 
 
 def _command(shop: Workshop, environment: str, script: str, candidate: str, data: str, *more: str) -> list[str | Path]:

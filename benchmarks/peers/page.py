@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 WORDS = {"drop": "loss of accuracy", "agreement": "agreement", "noisy_drop": "loss under noise"}
+RECALL = "recall_drop@class="
 WAYS = {"prune-audit": "prune-audit", "plain": "plain script", "mlflow": "MLflow"}
 SHOULD = {
     "well-pruned": ("PASS", "pruned with care"),
@@ -44,21 +45,22 @@ def introduction(found: Results) -> str:
 Written by `python benchmarks/peers.py`, which installs {pins} into environments of their own. Every figure below is
 from its last run, on {found["items"]:,} items of the [road signs](../sample_models/roadsigns/README.md).""")
     limits = paragraph(f"""
-Three questions, each with a limit: the candidate loses at most {asked["drop"]} points of accuracy; it decides like its
+Four questions, each with a limit: the candidate loses at most {asked["drop"]} points of accuracy; it decides like its
 reference on at least {asked["agreement"]} % of the items; under uniform noise of ±{asked["level"]}/255 it loses at most
-{asked["noisy_drop"]} points. They are asked in four ways:""")
+{asked["noisy_drop"]} points; no class loses more than {asked["recall_drop"]} points of recall, as in
+`standard/6`. They are asked in four ways:""")
     return f"""# Beside what a user would take instead
 
 {origin}
 
 {limits}
 
-- **prune-audit**: `prune-audit run` with a policy of these three criteria, at α = 0.05.
+- **prune-audit**: `prune-audit run` with a policy of these four criteria, at α = 0.05.
 - **Plain script** (`benchmarks/peers/plain.py`): onnxruntime and numpy, argmax, point estimates against the limits.
 - **MLflow** (`benchmarks/peers/mlflow_gate.py`): the outputs are computed with onnxruntime; `mlflow.models.evaluate`
-  makes the accuracies of them, `mlflow.validate_evaluation_results` decides.
+  makes the accuracies and recalls of them, `mlflow.validate_evaluation_results` decides.
 - **Polygraphy**: `polygraphy run --onnxrt` on the candidate against the saved outputs of the reference, on the same
-  images. It compares numbers of two networks; labels do not occur, so it cannot be asked about accuracy.
+  images. It compares numbers of two networks; labels do not occur, so it cannot be asked about accuracy or recall.
 
 The candidates:
 
@@ -81,10 +83,11 @@ def verdicts(found: Results) -> str:
             ]
         rows.append(row)
     text = f"## Who passes what\n\n{table(heads, rows)}\n\nIn brackets: the questions that were not passed."
-    if found["ways"]["prune-audit"]["sabotaged"]["verdict"] == "PASS":
-        text += "\n\n" + paragraph("""
-**`sabotaged` passes all three questions in prune-audit as well**: they are about averages, and it has lost much of one
-rare class. Criteria per class come later.""")
+    failed = {WAYS[way]: found["ways"][way]["sabotaged"].get("failed", ()) for way in present}
+    text += "\n\n" + paragraph(f"""
+**`sabotaged`** has lost much of one rare class. The question about classes stops it in
+{listed(way for way, parts in failed.items() if of_classes(parts))}; those about all items, which are averages, in
+{listed(way for way, parts in failed.items() if set(parts) & set(WORDS))}.""")
     return text + (f"\n\n{polygraphy_columns(found['tolerance'])}" if tool else "")
 
 
@@ -97,8 +100,23 @@ that of `well-pruned`. Hindsight needs a network that is known to be good; its t
 
 
 def cell(answer: Results) -> str:
-    names = [WORDS.get(part, f"`{part}`") for part in answer.get("failed", ())]
+    failed = answer.get("failed", ())
+    classes = of_classes(failed)
+    names = [f"`{part}`" for part in failed if part not in WORDS and not part.startswith(RECALL)]
+    names += [word for part, word in WORDS.items() if part in failed]
+    if classes:
+        which = f"`{classes[0]}`" if len(classes) == 1 else f"{len(classes)} classes"
+        names.append(f"loss of recall of {which}")
     return str(answer["verdict"]) + (f" ({', '.join(names)})" if names else "")
+
+
+def of_classes(failed: Iterable[str]) -> list[str]:
+    """The classes whose question was not passed."""
+    return [part.removeprefix(RECALL) for part in failed if part.startswith(RECALL)]
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def exited(code: int) -> str:
@@ -115,12 +133,14 @@ def figures(found: Results) -> str:
         for way, title in WAYS.items():
             if way in found["ways"]:
                 values = found["ways"][way][name].get("figures", {})
-                rows.append([f"`{name}`", title, *(figure(values.get(question)) for question in WORDS)])
+                rows.append([f"`{name}`", title, *(figure(values.get(part)) for part in WORDS), worst(values)])
         if "polygraphy" in found["ways"]:
             told = found["ways"]["polygraphy"][name]
             means = [f"cannot be asked; logits differ by {number(told[kind]['mean'])}" for kind in ("clean", "noisy")]
-            rows.append([f"`{name}`", "Polygraphy", means[0], figure(told["items"]["agreement"]), means[1]])
-    heads = ["candidate", "", "loss, points", "agreement, %", "loss under noise, points"]
+            agreement = figure(told["items"]["agreement"])
+            rows.append([f"`{name}`", "Polygraphy", means[0], agreement, means[1], "cannot be asked"])
+    heads = ["candidate", "", "loss, points", "agreement, %", "loss under noise, points",
+             "largest loss of recall of a class, points"]  # fmt: skip
     return f"""## The figures they give
 
 {table(heads, rows)}
@@ -135,6 +155,17 @@ def figure(value: Results) -> str:
         estimate, lower, upper = map(number, value)
         return f"{estimate} [{lower}, {upper}]"
     return "none" if isinstance(value, list) else number(value)
+
+
+def worst(values: dict[str, Results]) -> str:
+    """The largest loss of recall and its class, of several alike as printed the first by name."""
+    known = {name.removeprefix(RECALL): value for name, value in values.items()
+             if name.startswith(RECALL) and figure(value) != "none"}  # fmt: skip
+    if not known:
+        return "none"
+    losses = {name: round(value[0] if isinstance(value, list) else value, 2) for name, value in known.items()}
+    name = max(sorted(losses), key=losses.__getitem__)
+    return f"{figure(known[name])} `{name}`"
 
 
 def number(value: float | None, form: str = ".2f") -> str:
@@ -181,8 +212,8 @@ def holes(found: Results) -> str:
         f"**{WAYS[way]}** passes of the four that should not: {undeserved(ways[way])}." for way in WAYS if way in ways
     ]
     lines += [
-        "**NaN for some items** (`nan-on-bright`) is invisible to accuracy and agreement: the largest of several NaN "
-        "has an index like any other, and counts as a decision, right or wrong.",
+        "**NaN for some items** (`nan-on-bright`) is invisible to accuracy, agreement and recall: the largest of "
+        "several NaN has an index like any other, and counts as a decision, right or wrong.",
         f"**Too few items**: cut into {sets['all']} sets of {sets['size']} items, `over-pruned` passes the plain "
         f"script's point estimates in {sets['passed']}." + few(edges),
         f"**An empty test set**: {told(edges['empty'])}{polygraphy_empty(edges)}. The two scripts stop where they join "
@@ -202,7 +233,7 @@ def holes(found: Results) -> str:
 def undeserved(answers: Results) -> str:
     passed = [f"`{name}`" for name, (should, _) in SHOULD.items() if should == "FAIL" and
               answers[name]["verdict"] == "PASS"]  # fmt: skip
-    return ", ".join(passed) or "none"
+    return listed(passed)
 
 
 def few(edges: Results) -> str:
@@ -226,8 +257,9 @@ def polygraphy_empty(edges: Results) -> str:
 def polygraphy_lines(answers: Results) -> list[str]:
     refused = [name for name in SHOULD if answers[name]["clean"]["tuned"] or answers[name]["noisy"]["tuned"]]
     return [
-        "**Polygraphy, accuracy**: never asked, with or without noise; only how far two networks' outputs differ.",
-        f"**Polygraphy, with hindsight**, refuses {', '.join(f'`{name}`' for name in refused) or 'none'}.",
+        "**Polygraphy, accuracy and recall**: never asked, with or without noise; only how far two networks' outputs "
+        "differ.",
+        f"**Polygraphy, with hindsight**, refuses {listed(f'`{name}`' for name in refused)}.",
     ]
 
 
@@ -245,6 +277,9 @@ def mlflow_lines(answers: Results) -> list[str]:
         "script works the limit out from the reference's accuracy.",
         f"**MLflow, agreement** is none of the metrics it computes ({metrics}): it was asked as accuracy with the "
         "reference's decisions in place of the labels.",
+        "**MLflow, recall of one class** is none of them either: `recall_score` is the mean over the classes, weighted "
+        "by their items, and the recall of each goes to a file (`per_class_metrics`), which no threshold reads. It was "
+        "asked as a metric of one's own for every class (`make_metric`).",
     ]  # fmt: skip
 
 
