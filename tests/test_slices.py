@@ -151,7 +151,7 @@ def test_the_certificate_names_the_slice_that_lost_most(finished: World) -> None
     first = clean[clean.index("<tbody>") :].partition("</tr>")[0]
     assert re.findall(r"<bdi>(\w+)</bdi>", first) == ["weather", "rain"]
     assert "100.00 → 50.00" in first and "FAIL" in first
-    assert "<bdi>weather rain</bdi>" in elsewhere
+    assert "<bdi>weather = rain</bdi>" in elsewhere
     assert "<bdi>north</bdi> + <bdi>rain</bdi>" not in clean, "a pair of 20 items"
     assert "slices.accuracy" not in page[page.index('<h2 id="others">') :].partition("</section>")[0]
 
