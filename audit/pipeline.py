@@ -107,11 +107,12 @@ class View(Inspections):
         return zip(*(self._watched(role, record) for role in pair), strict=True)
 
     def _watched(self, role: Role, probe: ProbeRecord) -> Iterator[Floats]:
+        planned = self.plan.model(role).adapter.watched
         for key in self.plan.keys(role, probe):
-            columns = self.ledger.get(key)
-            if WATCHED not in columns:
+            values = self.ledger.get(key).get(WATCHED)
+            if planned is None or values is None or (values.dtype, *values.shape[1:]) != (np.float32, planned.values):
                 raise AuditError(f"of the {role} the ledger holds no values of its layer", _AGAIN)
-            yield columns[WATCHED]
+            yield values
 
     def ids(self, probe: Probe, /) -> Ids | Missing:
         """Digests of the items of the probe's traces, in their order."""

@@ -19,8 +19,8 @@ from checks.perturbations.clean import CLEAN
 _ESTIMATE: Final = (
     "Linear centred kernel alignment of what the named layers give for the items: 100 % where they see them alike up "
     "to rotation and scale, about 0 where they have nothing in common (Kornblith et al., 2019; unbiased estimate of "
-    "Song et al., 2012). Layers that answer to a few items alone are alike where "
-    "these are the same. As counted: nothing is said beyond these items."
+    "Song et al., 2012). Layers that answer to a few items alone are alike where these are the same. As counted: "
+    "nothing is said beyond these items."
 )
 
 

@@ -65,16 +65,16 @@ def fitted(ledger: LedgerView, calibration: Probe) -> Temperatures:
 
 def scaled(clean: Trace, ledger: LedgerView, found: Temperatures) -> Iterator[tuple[Scope, Trace | Missing]]:
     """The clean items with proper scores of both models at temperatures, and how sure the reference is, by SCOPES."""
-    for scope, used in zip(SCOPES, (found, dict.fromkeys(PAIR, found[Role.REFERENCE])), strict=True):
-        columns = dict(clean.columns)
-        for role in PAIR:
-            scores = _scores(clean, ledger.probabilities(CLEAN, role), used[role], role)
-            if isinstance(scores, Missing):
-                yield scope, scores
-                break
-            columns |= scores
-        else:
-            yield scope, replace(clean, columns=columns)
+    used = dict(zip(SCOPES, (found, dict.fromkeys(PAIR, found[Role.REFERENCE])), strict=True))
+    columns: dict[Scope, Columns | Missing] = dict.fromkeys(SCOPES, clean.columns)
+    for role in PAIR:
+        logits = _logits(clean, ledger.probabilities(CLEAN, role))  # once for all scopes: N × K take longest
+        for scope, sofar in columns.items():
+            scores = _scores(clean, logits, used[scope][role], role)
+            if not isinstance(sofar, Missing):
+                columns[scope] = scores if isinstance(scores, Missing) else {**sofar, **scores}
+    for scope, each in columns.items():
+        yield scope, each if isinstance(each, Missing) else replace(clean, columns=each)
 
 
 def sure(trace: Trace) -> Presupposition:
@@ -109,13 +109,10 @@ def _fit(trace: Trace, probabilities: Floats | Missing, role: Role) -> Exact | M
     return Exact(1 / brentq(slope, *ends), n)
 
 
-def _scores(
-    trace: Trace, probabilities: Floats | Missing, temperature: Exact | Missing, role: Role
-) -> Columns | Missing:
+def _scores(trace: Trace, logits: Floats | Missing, temperature: Exact | Missing, role: Role) -> Columns | Missing:
     """Brier score and log loss of a model at a temperature, as pair columns [N]; of the reference _BEYOND as well."""
     if isinstance(temperature, Missing):
         return temperature
-    logits = _logits(trace, probabilities)
     if isinstance(logits, Missing):
         return logits
     logs = log_softmax(logits / temperature.value, axis=1)

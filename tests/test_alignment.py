@@ -441,6 +441,19 @@ def test_a_limit_can_be_set_on_it(layered: World) -> None:
     assert decision.verdict == "FAIL"
 
 
+def test_a_layer_that_gives_no_numbers_blocks_its_limit(layered: World) -> None:
+    for path in (layered.reference, layered.candidate):
+        remade(path, node("Neg", "hidden", "below"), node("Log", "below", "side"))
+    layered.policy.write_text(
+        layered.policy.read_text() + '\n[[criterion]]\nclaim = "functional.alignment"\nat_least = 1\nunit = "%"\n'
+    )
+    name_layers(layered, layer="side")
+    body = run(layered).body
+    decision = next(part for part in body.decisions if part.claim == "functional.alignment")
+    assert (decision.verdict, decision.reason) == ("NOT EVALUATED", "non-finite")
+    assert (body.verdict.overall, body.verdict.accepted) == ("NOT EVALUATED", False)
+
+
 def test_no_audit_passes_by_it_alone(layered: World) -> None:
     text = layered.policy.read_text()
     layered.policy.write_text(
@@ -493,12 +506,24 @@ def test_values_that_were_lent_are_measured_again(layered: World) -> None:
         run(layered, out=layered.folder / "moments", reuse=[layered.out])
 
 
-def test_a_ledger_without_the_values_is_refused(layered: World) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda values: {},
+        lambda values: {"watched": values[:, :2]},
+        lambda values: {"watched": values.astype(np.float64)},
+    ],
+)
+def test_a_ledger_without_the_values_is_refused(
+    layered: World, other: Callable[[Rows], dict[str, NDArray[Any]]]
+) -> None:
     name_layers(layered)
     run(layered)
     fixed, ledger = plan.load(layered.out), Ledger(layered.out / "ledger")
     key = next(fixed.keys(Role.CANDIDATE, fixed.plan.probes[0]))
-    ledger.put({key: {name: values for name, values in ledger.get(key).items() if name != "watched"}})
+    kept = dict(ledger.get(key))
+    values = kept.pop("watched")
+    ledger.put({key: {**kept, **other(values)}})
     with pytest.raises(AuditError, match="no values of its layer"):
         api.judge(layered.out, pdf=False)
 

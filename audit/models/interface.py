@@ -175,8 +175,9 @@ def fitted(fetched: Sequence[Any], items: int, slot: Slot, path: Path) -> list[N
     """
     try:
         out, *watched = map(np.asarray, fetched)
+    except ValueError as error:  # sequences of tensors, which are no array
+        raise AuditError(f"{path}: gives no tensor ({first_line(error)})", HINT) from error
+    try:
         return [outputs.fitted(out, items, slot), *(outputs.watched(values, items, slot) for values in watched)]
     except UnfitError as error:
         raise AuditError(f"{path}: {error}", error.advice) from error
-    except ValueError as error:  # sequences of tensors, which are no array
-        raise AuditError(f"{path}: gives no tensor ({first_line(error)})", HINT) from error

@@ -16,14 +16,7 @@ from audit.types import DataRole, Scope, role_of
 NO_CRITERION = "no-required-criterion"  # the reason code of a verdict on nothing
 NEAR_TIES = "near-ties"  # the reason code of a PASS that would not survive another machine
 _MILLION = "more than a million"
-_CONDITIONS = (
-    "class",
-    "corruption",
-    "noise",
-    "norm",
-    "set",
-    "shift",
-)  # keys that say which items, or what was done to them
+_CONDITIONS = ("class", "corruption", "noise", "norm", "set", "shift")  # keys for which items, or what was done to them
 _SLICE = ("attribute", "value")  # say it together only
 _NAMED = 3  # conditions that page 1 has room for
 
